@@ -1,0 +1,70 @@
+-- What must hold before anything is created: the encoding, the schema and the three roles.
+--
+-- The schema comes from the control file, so that it is no member of the extension and DROP EXTENSION leaves the data in it.
+-- CREATE EXTENSION would also take a schema that already exists; one that belongs to a stranger could hold traps.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
+DO $$
+DECLARE
+  schema_owner pg_catalog.name;
+  trusted boolean;
+  stranger pg_catalog.name;
+BEGIN
+  IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+    RAISE EXCEPTION 'qbo_raw needs a database with encoding UTF8, this one has %', pg_catalog.getdatabaseencoding()
+      USING ERRCODE = 'feature_not_supported',
+            HINT = 'Create the database with ENCODING ''UTF8'': QuickBooks answers in Unicode.';
+  END IF;
+
+  SELECT o.rolname, o.rolsuper OR o.rolname OPERATOR(pg_catalog.=) 'qbo_raw_owner'
+                    OR o.oid OPERATOR(pg_catalog.=) d.datdba
+    INTO schema_owner, trusted
+    FROM pg_catalog.pg_namespace n
+    JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+   WHERE n.nspname OPERATOR(pg_catalog.=) 'raw';
+  IF NOT trusted THEN
+    RAISE EXCEPTION 'schema "raw" belongs to "%"', schema_owner
+      USING ERRCODE = 'insufficient_privilege',
+            DETAIL = 'What a stranger placed in the schema could be run by the extension.',
+            HINT = 'Look at what is in it, then ALTER SCHEMA raw OWNER TO a superuser, or rename it.';
+  END IF;
+
+  SELECT coalesce(g.rolname, 'PUBLIC') INTO stranger
+    FROM pg_catalog.pg_namespace n
+   CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
+    LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) a.grantee
+   WHERE n.nspname OPERATOR(pg_catalog.=) 'raw' AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+     AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+   LIMIT 1;
+  IF stranger IS NOT NULL THEN
+    RAISE EXCEPTION 'every role may create objects in schema "raw"'
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'REVOKE CREATE ON SCHEMA raw FROM PUBLIC first.';
+  END IF;
+END
+$$;
+
+-- Roles belong to the cluster, not to the extension: they are made when absent and never dropped.
+DO $$
+DECLARE
+  wanted pg_catalog.name;
+  found pg_catalog.pg_roles;
+BEGIN
+  FOREACH wanted IN ARRAY ARRAY['qbo_raw_owner', 'qbo_raw_operator', 'qbo_raw_reader']::pg_catalog.name[] LOOP
+    SELECT * INTO found FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted;
+    IF NOT FOUND THEN
+      EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
+    ELSIF found.rolsuper OR found.rolcanlogin THEN
+      RAISE EXCEPTION 'role "%" exists and %', wanted,
+                      CASE WHEN found.rolsuper THEN 'is a superuser' ELSE 'may log in' END
+        USING ERRCODE = 'invalid_role_specification',
+              HINT = 'The extension gives this role rights on the data; it must be a role without login that is no superuser.';
+    END IF;
+  END LOOP;
+END
+$$;
+
+GRANT qbo_raw_reader TO qbo_raw_operator;
+GRANT USAGE, CREATE ON SCHEMA raw TO qbo_raw_owner;
+GRANT USAGE ON SCHEMA raw TO qbo_raw_operator, qbo_raw_reader;

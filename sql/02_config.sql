@@ -1,0 +1,163 @@
+-- The restricted config table: one row a connection, with its secrets.
+--
+-- Nobody but its owner (the superuser who created the extension) reads it: nothing is granted, and row security without a
+-- policy hides the rows from pg_read_all_data as well. It is not registered for pg_dump, so no secret gets into a dump.
+-- The form of the values is checked by a trigger, since a failing CHECK or NOT NULL would print the row with its secrets.
+CREATE TABLE raw.qb_config (
+  connection               text PRIMARY KEY DEFAULT 'default',
+  connection_id            int GENERATED ALWAYS AS IDENTITY UNIQUE,
+  realm_id                 text,
+  environment              text DEFAULT 'production',
+  client_id                text,
+  client_secret            text,
+  refresh_token            text,
+  refresh_expires_at       timestamptz,
+  refresh_hard_expires_at  timestamptz,
+  access_token             text,
+  access_expires_at        timestamptz,
+  token_generation         bigint NOT NULL DEFAULT 0,
+  auth_state               text NOT NULL DEFAULT 'ok',
+  refresh_started_at       timestamptz,
+  refreshed_at             timestamptz,
+  last_error               text,
+  last_intuit_tid          text,
+  target_schema            name DEFAULT 'raw',
+  page_size                int DEFAULT 1000,
+  responsible              text,
+  created_at               timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  updated_at               timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  UNIQUE (realm_id, environment)
+);
+ALTER TABLE raw.qb_config ENABLE ROW LEVEL SECURITY;
+REVOKE ALL ON raw.qb_config FROM PUBLIC;
+
+CREATE FUNCTION raw.qb_config_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  wrong text;
+  hint text;
+BEGIN
+  IF NEW.connection IS NULL OR NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
+    wrong := 'connection';
+    hint := 'A connection has a short name of lower-case letters, digits and underscores, such as ''default'' or ''acme_ltd''.';
+  ELSIF NEW.realm_id IS NOT NULL AND NEW.realm_id !~ '^[0-9]{1,20}$' THEN
+    wrong := 'realm_id';
+    hint := 'The realm id is the company id of QuickBooks Online: digits only, as it came with the authorization.';
+  ELSIF NEW.environment IS NULL OR NEW.environment NOT IN ('production', 'sandbox') THEN
+    wrong := 'environment';
+    hint := 'It is ''production'' or ''sandbox''.';
+  ELSIF NEW.client_id IS NOT NULL AND NEW.client_id !~ '^[!-~]{1,512}$' THEN
+    wrong := 'client_id';
+    hint := 'Copy the client id from the keys of the app: printable characters without blanks.';
+  ELSIF NEW.client_secret IS NOT NULL AND NEW.client_secret !~ '^[!-~]{1,512}$' THEN
+    wrong := 'client_secret';
+    hint := 'Copy the client secret from the keys of the app: printable characters without blanks.';
+  ELSIF NEW.refresh_token IS NOT NULL AND NEW.refresh_token !~ '^[!-~]{1,4096}$' THEN
+    wrong := 'refresh_token';
+    hint := 'A refresh token is printable text without blanks, at most 512 characters in Intuit''s documents.';
+  ELSIF NEW.target_schema IS NULL OR NEW.target_schema ~ '^pg_' OR NEW.target_schema IN ('public', 'information_schema') THEN
+    wrong := 'target_schema';
+    hint := 'Choose a schema of its own: not public, not information_schema, none that begins with pg_.';
+  ELSIF NEW.page_size IS NULL OR NEW.page_size NOT BETWEEN 1 AND 1000 THEN
+    wrong := 'page_size';
+    hint := 'QuickBooks gives 1 to 1000 records a page.';
+  ELSIF NEW.auth_state NOT IN ('ok', 'refreshing', 'needs_reauth', 'bad_client') THEN
+    wrong := 'auth_state';
+    hint := 'It is ''ok'', ''refreshing'', ''needs_reauth'' or ''bad_client''; leave it to the extension.';
+  END IF;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION '% does not have the form it must have', wrong
+      USING ERRCODE = 'invalid_parameter_value', HINT = hint;
+  END IF;
+
+  -- A token or a client that somebody wrote by hand starts a new generation: what was known of the old one is void, and
+  -- an answer for the old token that is still on its way is dropped.
+  IF TG_OP = 'UPDATE' AND NEW.token_generation = OLD.token_generation
+     AND (NEW.refresh_token IS DISTINCT FROM OLD.refresh_token
+          OR NEW.client_id IS DISTINCT FROM OLD.client_id
+          OR NEW.client_secret IS DISTINCT FROM OLD.client_secret
+          OR NEW.realm_id IS DISTINCT FROM OLD.realm_id
+          OR NEW.environment IS DISTINCT FROM OLD.environment) THEN
+    NEW.token_generation := OLD.token_generation + 1;
+    NEW.auth_state := CASE WHEN NEW.refresh_token IS NULL THEN 'needs_reauth' ELSE 'ok' END;
+    NEW.access_token := NULL;
+    NEW.access_expires_at := NULL;
+    NEW.last_error := NULL;
+    IF NEW.refresh_token IS DISTINCT FROM OLD.refresh_token THEN
+      NEW.refresh_expires_at := NULL;
+      NEW.refresh_hard_expires_at := NULL;
+    END IF;
+  END IF;
+  NEW.updated_at := now();
+  RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION raw.qb_config_guard() FROM PUBLIC;
+
+CREATE TRIGGER qb_config_guard BEFORE INSERT OR UPDATE ON raw.qb_config
+  FOR EACH ROW EXECUTE FUNCTION raw.qb_config_guard();
+
+CREATE FUNCTION raw.qb_connect(
+  realm_id      text,                        -- company id of QuickBooks Online, digits
+  client_id     text,                        -- of the Intuit app
+  client_secret text,                        -- of the Intuit app
+  refresh_token text,                        -- as it came with the authorization of the company
+  environment   text DEFAULT 'production',   -- 'production' or 'sandbox'
+  connection    text DEFAULT 'default',      -- name of the connection
+  target_schema name DEFAULT 'raw'           -- schema of its tables; made when absent
+) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  empty text;
+  schema_owner name;
+  trusted boolean;
+BEGIN
+  -- No value is ever put into a message: with arguments in the wrong order any of them may be a secret.
+  empty := CASE WHEN qb_connect.realm_id IS NULL THEN 'realm_id' WHEN qb_connect.client_id IS NULL THEN 'client_id'
+                WHEN qb_connect.client_secret IS NULL THEN 'client_secret'
+                WHEN qb_connect.refresh_token IS NULL THEN 'refresh_token'
+                WHEN qb_connect.environment IS NULL THEN 'environment'
+                WHEN qb_connect.connection IS NULL THEN 'connection'
+                WHEN qb_connect.target_schema IS NULL THEN 'target_schema' END;
+  IF empty IS NOT NULL THEN
+    RAISE EXCEPTION '% must not be null', empty
+      USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'raw.qb_connect(realm_id, client_id, client_secret, refresh_token, environment, connection, target_schema)';
+  END IF;
+
+  IF qb_connect.target_schema ~ '^pg_' OR qb_connect.target_schema IN ('public', 'information_schema') THEN
+    RAISE EXCEPTION 'target_schema does not have the form it must have'
+      USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Choose a schema of its own: not public, not information_schema, none that begins with pg_.';
+  END IF;
+  SELECT o.rolname, o.rolsuper OR o.rolname = 'qbo_raw_owner' OR o.oid = d.datdba INTO schema_owner, trusted
+    FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner JOIN pg_database d ON d.datname = current_database()
+   WHERE n.nspname = qb_connect.target_schema;
+  IF NOT FOUND THEN
+    EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', qb_connect.target_schema);
+  ELSIF NOT trusted THEN
+    RAISE EXCEPTION 'the target schema belongs to "%"', schema_owner
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Choose a schema that belongs to a superuser, to the owner of the database or to qbo_raw_owner.';
+  END IF;
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', qb_connect.target_schema);
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', qb_connect.target_schema);
+
+  INSERT INTO raw.qb_config AS c (connection, realm_id, environment, client_id, client_secret, refresh_token, target_schema)
+  VALUES (qb_connect.connection, qb_connect.realm_id, qb_connect.environment, qb_connect.client_id,
+          qb_connect.client_secret, qb_connect.refresh_token, qb_connect.target_schema)
+  ON CONFLICT (connection) DO UPDATE
+    SET realm_id = excluded.realm_id, environment = excluded.environment, client_id = excluded.client_id,
+        client_secret = excluded.client_secret, refresh_token = excluded.refresh_token,
+        target_schema = excluded.target_schema;
+  RETURN format('connection %s is set: realm %s (%s), tables in schema %I', qb_connect.connection, qb_connect.realm_id,
+                qb_connect.environment, qb_connect.target_schema);
+EXCEPTION
+  WHEN unique_violation THEN
+    RAISE EXCEPTION 'another connection already has this realm'
+      USING ERRCODE = 'unique_violation',
+            HINT = 'A company is connected once in a database; see raw.qb_secrets for the connections that exist.';
+END
+$$;
+REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) FROM PUBLIC;

@@ -1,0 +1,101 @@
+-- Waiting for a run. The procedure commits between two looks, which no procedure with a SET clause may do; so it is kept
+-- to a loop, and everything that resolves a name stands in the function, which has its search_path pinned.
+
+CREATE FUNCTION raw.qb_wait_look(
+  run_id bigint,
+  began  timestamptz,                           -- when the waiting began
+  within interval,                              -- how long it may last, NULL = without limit
+  shown  text,                                  -- what the last NOTICE said
+  OUT notice text, OUT done boolean
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  run raw.qb_run;
+  seconds float8;
+  finished int;
+  line text;
+BEGIN
+  IF qb_wait_look.run_id IS NULL THEN
+    RAISE EXCEPTION 'run_id must not be null' USING ERRCODE = 'null_value_not_allowed',
+      HINT = 'CALL raw.qb_wait(raw.qb_backfill(''invoices'', ''2025-07-01'', ''2025-09-30''));';
+  END IF;
+  SELECT * INTO run FROM raw.qb_run r WHERE r.run_id = qb_wait_look.run_id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'run % does not exist', qb_wait_look.run_id USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;';
+  END IF;
+
+  finished := run.windows_done + run.windows_failed;
+  seconds := extract(epoch FROM coalesce(run.finished_at, clock_timestamp()) - run.started_at);
+  done := run.status NOT IN ('queued', 'running');
+  notice := qb_wait_look.shown;
+
+  line := CASE
+    WHEN run.status = 'queued' AND run.not_before > clock_timestamp() THEN
+      format('run %s %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
+    WHEN run.status = 'queued' THEN format('run %s %s: queued', run.run_id, run.entity)
+    WHEN run.status = 'running' THEN
+      format('%s %s %s/%s windows, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total), finished,
+             run.windows_total, run.row_count,
+             CASE WHEN seconds > 0 THEN format(', %s rows/s', round(run.row_count / seconds::numeric)) END,
+             CASE WHEN run.windows_failed > 0 THEN format(', %s failed', run.windows_failed) END,
+             CASE WHEN finished > 0 AND finished < run.windows_total THEN
+               ', ' || to_char(make_interval(secs => seconds * (run.windows_total - finished) / finished), 'HH24:MI:SS') || ' left' END)
+    ELSE
+      format('%s %s %s: %s/%s windows, %s rows (%s new, %s updated, %s unchanged, %s rejected), %s requests, %s s',
+             run.entity, raw.qb_bar(finished, run.windows_total), run.status, run.windows_done, run.windows_total,
+             run.row_count, run.inserted_count, run.updated_count, run.skipped_count, run.rejected_count,
+             run.request_count, coalesce(round(seconds::numeric, 1), 0))
+    END;
+  -- A finished run is always shown; while it works only what changed is.
+  IF done OR split_part(line, ' rows/s', 1) IS DISTINCT FROM split_part(qb_wait_look.shown, ' rows/s', 1) THEN
+    RAISE NOTICE '%', line;
+    notice := line;
+  END IF;
+
+  IF run.status IN ('failed', 'partial', 'blocked_auth', 'cancelled') THEN
+    RAISE EXCEPTION 'run % ended as %', run.run_id,
+        run.status || CASE WHEN run.windows_failed > 0 THEN format(', %s of %s windows failed', run.windows_failed, run.windows_total) ELSE '' END
+      USING ERRCODE = CASE run.status WHEN 'cancelled' THEN 'query_canceled' WHEN 'blocked_auth' THEN 'invalid_authorization_specification'
+                                      ELSE 'external_routine_exception' END,
+            DETAIL = coalesce(format('The first error was %s: %s.', run.error_code, run.error_message), 'No error was recorded.'),
+            HINT = coalesce(run.error_hint,
+                            format('See SELECT * FROM raw.backfill_report_%s WHERE run_id = %s AND status = ''error''.', run.entity, run.run_id));
+  END IF;
+  IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() >= qb_wait_look.began + qb_wait_look.within THEN
+    RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within
+      USING ERRCODE = 'query_canceled',
+            HINT = 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';
+  END IF;
+END
+$$;
+
+CREATE PROCEDURE raw.qb_wait(
+  run_id  bigint,                               -- as qb_backfill returned it
+  timeout interval DEFAULT NULL                 -- NULL = until the run ends
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+  began pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  look pg_catalog.record;
+  shown pg_catalog.text := ''::pg_catalog.text;
+  looks pg_catalog.int4 := 0::pg_catalog.int4;
+BEGIN
+  LOOP
+    -- The run starts when its caller commits, and each look needs a new snapshot.
+    COMMIT;
+    SELECT l.notice, l.done INTO look FROM raw.qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
+    EXIT WHEN look.done;
+    shown := look.notice;
+    -- A run that lost its worker, in a crash or for want of a slot, is picked up by whoever waits for it.
+    looks := (looks OPERATOR(pg_catalog.+) 1::pg_catalog.int4) OPERATOR(pg_catalog.%) 10::pg_catalog.int4;
+    IF looks OPERATOR(pg_catalog.=) 0::pg_catalog.int4 THEN
+      PERFORM raw.qb_tick();
+    END IF;
+    PERFORM pg_catalog.pg_sleep(0.2::pg_catalog.float8);
+  END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION raw.qb_wait_look(bigint, timestamptz, interval, text) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE raw.qb_wait(bigint, interval) FROM PUBLIC;

@@ -1,0 +1,150 @@
+//! The machine of a run: which windows are fetched when, and how the run ends.
+//!
+//! It begins with one window alone, so that wrong credentials or a throttled company cost one request, not one a thread.
+//! Then up to `lanes` windows are in flight, and no more are fetched than can be stored.
+
+use super::fault::{Failure, Scope};
+use super::window::Window;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Success,
+    /// Some windows are stored, others not.
+    Partial,
+    Failed,
+    Cancelled,
+    /// The credentials need a person.
+    BlockedAuth,
+    /// Not the end: to be taken up again after this time.
+    Parked(Duration),
+}
+
+impl Status {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Success => "success",
+            Status::Partial => "partial",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+            Status::BlockedAuth => "blocked_auth",
+            Status::Parked(_) => "queued",
+        }
+    }
+}
+
+/// So many windows in a row that fail for the same outage end the run: the rest would fail too.
+pub const BREAKER: u32 = 20;
+
+/// The machine.
+#[derive(Debug)]
+pub struct Run {
+    todo: VecDeque<(usize, Window)>,
+    lanes: usize,
+    in_flight: BTreeSet<usize>,
+    /// Fetched, not stored yet.
+    waiting: BTreeSet<usize>,
+    stored: usize,
+    failed: usize,
+    outages: u32,
+    /// Whether anything was fetched yet.
+    proven: bool,
+    stop: Option<Stop>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// No other window can be had either.
+    Useless,
+    Cancelled,
+    Blocked,
+    Parked(Duration),
+}
+
+impl Run {
+    /// A run with these windows left to do, `stored` of it done before, on so many threads.
+    pub fn new(todo: Vec<Window>, stored: usize, lanes: usize) -> Self {
+        Run {
+            todo: todo.into_iter().enumerate().collect(),
+            lanes: lanes.max(1),
+            in_flight: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            stored,
+            failed: 0,
+            outages: 0,
+            proven: false,
+            stop: None,
+        }
+    }
+
+    /// The next window to fetch, if one may be fetched now.
+    pub fn next_window(&mut self) -> Option<(usize, Window)> {
+        let lanes = if self.proven { self.lanes } else { 1 };
+        if self.stop.is_some() || self.in_flight.len() >= lanes || self.waiting.len() >= self.lanes {
+            return None;
+        }
+        let next = self.todo.pop_front()?;
+        self.in_flight.insert(next.0);
+        Some(next)
+    }
+
+    /// A window is fetched whole.
+    pub fn fetched(&mut self, index: usize) {
+        if self.in_flight.remove(&index) {
+            self.waiting.insert(index);
+        }
+        self.proven = true;
+        self.outages = 0;
+    }
+
+    /// It is stored.
+    pub fn stored(&mut self, index: usize) {
+        if self.waiting.remove(&index) {
+            self.stored += 1;
+        }
+    }
+
+    /// It failed, while it was fetched or stored. True: it counts as failed; false: it is left for later.
+    pub fn failed(&mut self, index: usize, failure: &Failure) -> bool {
+        self.in_flight.remove(&index);
+        self.waiting.remove(&index);
+        self.outages = if failure.outage { self.outages + 1 } else { 0 };
+        let stop = match failure.scope {
+            Scope::Window if self.outages >= BREAKER => Some(Stop::Useless),
+            Scope::Window => None,
+            Scope::Run => Some(Stop::Useless),
+            Scope::Blocked => Some(Stop::Blocked),
+            Scope::Park(pause) => Some(Stop::Parked(pause)),
+        };
+        self.stop = self.stop.or(stop);
+        let counts = !matches!(failure.scope, Scope::Park(_) | Scope::Blocked);
+        self.failed += usize::from(counts);
+        counts
+    }
+
+    /// Somebody cancelled the run.
+    pub fn cancel(&mut self) {
+        self.stop = Some(Stop::Cancelled);
+    }
+
+    /// How the run ends, once it does: when it was stopped, or nothing is left.
+    pub fn end(&self) -> Option<Status> {
+        match self.stop {
+            Some(Stop::Cancelled) => return Some(Status::Cancelled),
+            Some(Stop::Blocked) => return Some(Status::BlockedAuth),
+            Some(Stop::Parked(pause)) => return Some(Status::Parked(pause)),
+            Some(Stop::Useless) => {}
+            None if self.todo.is_empty() && self.in_flight.is_empty() && self.waiting.is_empty() => {}
+            None => return None,
+        }
+        let whole = self.stop.is_none() && self.failed == 0;
+        Some(match (whole, self.stored) {
+            (true, _) => Status::Success,
+            (false, 0) => Status::Failed,
+            (false, _) => Status::Partial,
+        })
+    }
+}

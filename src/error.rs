@@ -1,0 +1,224 @@
+//! Everything that can go wrong, in one enum: SQLSTATE, a word for reports, message, DETAIL, HINT, and whether trying again
+//! may help. It knows nothing of PostgreSQL; `pg::raise` turns it into an error there.
+
+use crate::domain::fault::Failure;
+use chrono::NaiveDate;
+use thiserror::Error as ThisError;
+
+/// The result of anything that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong. Grouped by who can mend it.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    // The caller's arguments.
+    #[error("{argument} must not be null")]
+    NullArgument { argument: &'static str },
+    #[error("unknown entity \"{given}\"")]
+    UnknownEntity { given: String, nearest: Option<&'static str> },
+    #[error("{argument} is {value}")]
+    Argument { argument: &'static str, value: String, expected: String },
+    #[error("end_date {end} is before start_date {start}")]
+    EndBeforeStart { start: NaiveDate, end: NaiveDate },
+    #[error("the range makes {count} windows, at most {limit} are allowed")]
+    TooManyWindows { count: u64, limit: u64 },
+    #[error("connection \"{connection}\" does not exist")]
+    UnknownConnection { connection: String },
+    #[error("run {run_id} does not exist")]
+    UnknownRun { run_id: i64 },
+
+    // The set-up of this server.
+    #[error("connection \"{connection}\" has no {missing}")]
+    NotConfigured { connection: String, missing: String },
+    #[error("qbo_raw is switched off in this server")]
+    Disabled,
+    #[error("runs cannot be queued on a read-only server")]
+    ReadOnly,
+    #[error("no background worker slot is free, the run stays queued")]
+    NoWorkerSlot,
+    #[error("role \"{role}\" may not execute raw.qb_backfill any more")]
+    NotPermitted { role: String },
+    #[error("role \"{role}\" does not exist")]
+    MissingRole { role: String },
+    #[error("setting {setting} cannot be used: {problem}")]
+    Setting { setting: &'static str, problem: String },
+    #[error("the spool of a window failed: {0}")]
+    Spool(#[from] std::io::Error),
+
+    // The tables a run writes to.
+    #[error("{name} is no table")]
+    NotATable { name: String },
+    #[error("table {name} belongs to \"{owner}\"")]
+    ForeignTable { name: String, owner: String },
+    #[error("table {name} has no column \"{column}\"")]
+    MissingColumn { name: String, column: &'static str, wanted: &'static str },
+    #[error("column \"{column}\" of table {name} has type {found}")]
+    WrongColumn { name: String, column: &'static str, wanted: &'static str, found: String },
+    #[error("table {name} has no unique index on id alone")]
+    NoKey { name: String },
+    #[error("{rows} rows were not written to {table} although nothing failed")]
+    SwallowedRows { table: String, rows: i64 },
+
+    // QuickBooks.
+    #[error("{0}")]
+    Fetch(Failure),
+
+    // PostgreSQL.
+    #[error("{message}")]
+    Database { sqlstate: String, message: String, detail: Option<String>, hint: Option<String> },
+}
+
+/// What to do about an error while a window is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same would happen again.
+    Never,
+    /// It passes by itself: a lock, a deadlock, a full disk.
+    Later,
+    /// A table is gone and has to be made again.
+    Tables,
+    /// The statement was cancelled.
+    Cancelled,
+}
+
+impl Error {
+    /// SQLSTATE, five characters.
+    pub fn sqlstate(&self) -> &str {
+        match self {
+            Error::NullArgument { .. } => "22004",
+            Error::UnknownEntity { .. }
+            | Error::Argument { .. }
+            | Error::EndBeforeStart { .. }
+            | Error::TooManyWindows { .. }
+            | Error::UnknownConnection { .. }
+            | Error::UnknownRun { .. }
+            | Error::Setting { .. } => "22023",
+            Error::NotConfigured { .. } | Error::Disabled => "55000",
+            Error::ReadOnly => "25006",
+            Error::NoWorkerSlot => "53400",
+            Error::NotPermitted { .. } | Error::ForeignTable { .. } => "42501",
+            Error::MissingRole { .. } => "42704",
+            Error::Spool(_) => "58030",
+            Error::NotATable { .. } => "42809",
+            Error::MissingColumn { .. } => "42703",
+            Error::WrongColumn { .. } => "42804",
+            Error::NoKey { .. } => "42P10",
+            Error::SwallowedRows { .. } => "09000",
+            Error::Fetch(failure) => failure.sqlstate,
+            Error::Database { sqlstate, .. } => sqlstate,
+        }
+    }
+
+    /// A word for report rows and for programs.
+    pub fn code(&self) -> String {
+        match self {
+            Error::NullArgument { .. } => "null_argument",
+            Error::UnknownEntity { .. } => "unknown_entity",
+            Error::Argument { .. } => "bad_argument",
+            Error::EndBeforeStart { .. } => "end_before_start",
+            Error::TooManyWindows { .. } => "too_many_windows",
+            Error::UnknownConnection { .. } => "unknown_connection",
+            Error::UnknownRun { .. } => "unknown_run",
+            Error::NotConfigured { .. } => "not_configured",
+            Error::Disabled => "disabled",
+            Error::ReadOnly => "read_only",
+            Error::NoWorkerSlot => "no_worker_slot",
+            Error::NotPermitted { .. } => "permission_denied",
+            Error::MissingRole { .. } => "missing_role",
+            Error::Setting { .. } => "bad_setting",
+            Error::Spool(_) => "spool_failed",
+            Error::NotATable { .. } => "target_is_no_table",
+            Error::ForeignTable { .. } => "target_of_a_stranger",
+            Error::MissingColumn { .. } | Error::WrongColumn { .. } | Error::NoKey { .. } => {
+                "target_incompatible"
+            }
+            Error::SwallowedRows { .. } => "rows_skipped_by_target",
+            Error::Fetch(failure) => return failure.code.clone(),
+            Error::Database { sqlstate, .. } => match sqlstate.as_str() {
+                "42501" => "permission_denied",
+                "42703" | "42804" => "target_schema_changed",
+                "55P03" => "lock_timeout",
+                "57014" => "cancelled",
+                state if state.starts_with("23") => "target_constraint",
+                state if state.starts_with("P0") => "target_trigger_error",
+                state if state.starts_with("53") => "insufficient_resources",
+                state => return ["sqlstate_", state].concat(),
+            },
+        }
+        .to_owned()
+    }
+
+    /// DETAIL, a sentence.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::Argument { expected, .. } => Some(format!("It must be {expected}.")),
+            Error::UnknownEntity { nearest: None, .. } => None,
+            Error::SwallowedRows { .. } => {
+                Some("A BEFORE trigger that returns NULL, or a rule, takes rows away silently.".to_owned())
+            }
+            Error::Database { detail, .. } => detail.clone(),
+            _ => None,
+        }
+    }
+
+    /// HINT, a sentence or a statement to type.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::UnknownEntity { nearest: Some(nearest), .. } => format!("Did you mean '{nearest}'?"),
+            Error::UnknownEntity { nearest: None, .. } => {
+                "SELECT entity FROM raw.qb_entities; lists what can be asked for.".to_owned()
+            }
+            Error::NullArgument { .. } => "Leave the argument out to get its default, if it has one.".to_owned(),
+            Error::EndBeforeStart { .. } => "Both days belong to the range; for a single day give it twice.".to_owned(),
+            Error::TooManyWindows { .. } => "Choose more chunk_days, or a shorter range.".to_owned(),
+            Error::UnknownConnection { .. } | Error::NotConfigured { .. } => {
+                "Set it up with raw.qb_connect(realm_id, client_id, client_secret, refresh_token).".to_owned()
+            }
+            Error::UnknownRun { .. } => {
+                "SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;".to_owned()
+            }
+            Error::Disabled => {
+                "ALTER SYSTEM SET qbo_raw.enabled = on, but not in a restored copy of production: it would renew, and so \
+                 take away, production's token."
+                    .to_owned()
+            }
+            Error::ReadOnly => "Call it on the primary, in a transaction that may write.".to_owned(),
+            Error::NoWorkerSlot => {
+                "Raise max_worker_processes, or SELECT raw.qb_tick(); when another worker has ended.".to_owned()
+            }
+            Error::NotPermitted { role } => {
+                format!("GRANT qbo_raw_operator TO {role}, or queue the run as another role.")
+            }
+            Error::MissingRole { .. } => "CREATE EXTENSION makes the role; make it again without login.".to_owned(),
+            Error::NotATable { .. } => "Rename what is there; the extension makes a table of this name.".to_owned(),
+            Error::ForeignTable { name, .. } => format!("ALTER TABLE {name} OWNER TO qbo_raw_owner;"),
+            Error::MissingColumn { name, column, wanted } => {
+                format!("ALTER TABLE {name} ADD COLUMN {column} {wanted}, or rename the table to have a new one made.")
+            }
+            Error::WrongColumn { wanted, .. } => {
+                format!("It must be {wanted}; change it, or rename the table to have a new one made.")
+            }
+            Error::NoKey { name } => format!("ALTER TABLE {name} ADD PRIMARY KEY (id);"),
+            Error::Fetch(failure) => return failure.hint.clone(),
+            Error::Database { hint, .. } => return hint.clone(),
+            Error::Argument { .. } | Error::Setting { .. } | Error::Spool(_) | Error::SwallowedRows { .. } => return None,
+        };
+        Some(hint)
+    }
+
+    /// What to do about it while a window is stored.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Error::Database { sqlstate, .. } => match sqlstate.as_str() {
+                "57014" => Retry::Cancelled,
+                "42P01" | "3F000" => Retry::Tables,
+                // Serialization failure, deadlock, lock_timeout, a server that runs out of something or shuts down.
+                "40001" | "40P01" | "55P03" | "55006" => Retry::Later,
+                state if state.starts_with("53") || state.starts_with("58") => Retry::Later,
+                _ => Retry::Never,
+            },
+            Error::Spool(_) => Retry::Never,
+            _ => Retry::Never,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `raw.qb_backfill`: queues a run.
+
+use super::need;
+use crate::domain::entity::Entity;
+use crate::domain::window::{Range, WindowOn};
+use crate::error::{Error, Result};
+use crate::pg::raise::{self, Raised};
+use crate::pg::run::{self, Asked};
+use crate::pg::{config, launch, time};
+use chrono::NaiveDate;
+use pgrx::prelude::*;
+
+#[allow(clippy::too_many_arguments)]
+#[pg_extern(sql = false)]
+fn qb_backfill(
+    entity: Option<&str>,
+    start_date: Option<Date>,
+    end_date: Option<Date>,
+    chunk_days: Option<i32>,
+    page_size: Option<i32>,
+    window_on: Option<&str>,
+    execution_date: Option<TimestampWithTimeZone>,
+    connection: Option<&str>,
+) -> Raised<i64> {
+    let entity = Entity::find(need(entity, "entity")?)?;
+    let start_date = need(start_date, "start_date")?;
+    let end_date = need(end_date, "end_date")?;
+    let chunk_days = need(chunk_days, "chunk_days")?;
+    let page_size = checked_page_size(need(page_size, "page_size")?)?;
+    let window_on = WindowOn::parse(need(window_on, "window_on")?)?;
+    let connection = need(connection, "connection")?;
+    let range =
+        Range::new(day(start_date, "start_date")?, day(end_date, "end_date")?, chunk_days, time::now().date_naive())?;
+    if execution_date.is_some_and(|at| time::from_pg(at).is_none()) {
+        return Err(Error::Argument {
+            argument: "execution_date",
+            value: "infinity".to_owned(),
+            expected: "a finite time".to_owned(),
+        }
+        .into());
+    }
+
+    launch::need_writable()?;
+    let known = config::summary(connection)?;
+    if let Some(missing) = known.missing {
+        return Err(Error::NotConfigured { connection: connection.to_owned(), missing }.into());
+    }
+    let asked = Asked {
+        entity,
+        range: &range,
+        start_date,
+        end_date,
+        chunk_days,
+        page_size: page_size.min(known.page_size),
+        window_on,
+        execution_date,
+        connection,
+    };
+    let (id, new) = run::queue(&asked)?;
+    if !new {
+        raise::notice(
+            ["run ", &id.to_string(), " already does this"].concat(),
+            Some("SELECT * FROM raw.qb_progress; shows how far it is."),
+        );
+    }
+    launch::at_commit(known.id);
+    Ok(id)
+}
+
+fn checked_page_size(page_size: i32) -> Result<i32> {
+    match page_size {
+        1..=1000 => Ok(page_size),
+        other => Err(Error::Argument {
+            argument: "page_size",
+            value: other.to_string(),
+            expected: "1 to 1000, the most that QuickBooks gives in one page".to_owned(),
+        }),
+    }
+}
+
+/// A day that exists; infinity and days beyond any calendar of QuickBooks do not.
+fn day(date: Date, argument: &'static str) -> Result<NaiveDate> {
+    time::date_from_pg(date).ok_or_else(|| Error::Argument {
+        argument,
+        value: if date.is_finite() { date.to_string() } else { "infinity".to_owned() },
+        expected: "a day from 1990-01-01 on".to_owned(),
+    })
+}

@@ -1,0 +1,26 @@
+//! `raw.qb_tick`: starts workers for what is queued or was left behind.
+
+use crate::error::Result;
+use crate::pg::lock::{self, Lock};
+use crate::pg::raise::Raised;
+use crate::pg::{launch, run};
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+fn qb_tick() -> Raised<i32> {
+    Ok(tick()?)
+}
+
+fn tick() -> Result<i32> {
+    launch::need_writable()?;
+    let mut started = 0;
+    for (_, connection) in run::due()? {
+        // A run whose connection was deleted needs a worker too, to be ended with an error.
+        let connection = connection.unwrap_or(0);
+        if lock::is_free(Lock::Connection, connection)? {
+            launch::at_commit(connection);
+            started += 1;
+        }
+    }
+    Ok(started)
+}

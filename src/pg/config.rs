@@ -1,0 +1,180 @@
+//! Connections: what `raw.qb_config` holds, and the only statements that write a token.
+
+use super::spi::{self, Row};
+use super::statement::Statement;
+use super::time;
+use crate::domain::secret::Secret;
+use crate::domain::token::{Grant, Stored};
+use crate::error::{Error, Result};
+use crate::http::agent::Environment;
+use chrono::{DateTime, Utc};
+use pgrx::prelude::*;
+
+/// One company with its credentials and the schema of its tables.
+pub struct Connection {
+    pub name: String,
+    pub id: i32,
+    pub realm: String,
+    pub environment: Environment,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub schema: String,
+}
+
+/// What a caller of `qb_backfill` needs to know of a connection; nothing secret.
+pub struct Summary {
+    pub id: i32,
+    pub page_size: i32,
+    /// The first credential that is not set.
+    pub missing: Option<String>,
+}
+
+/// Looks a connection up by name. Error: `UnknownConnection`.
+pub fn summary(name: &str) -> Result<Summary> {
+    let statement = Statement::fixed(
+        "SELECT c.connection_id, c.page_size,
+                CASE WHEN c.realm_id IS NULL THEN 'realm_id' WHEN c.client_id IS NULL THEN 'client_id'
+                     WHEN c.client_secret IS NULL THEN 'client_secret'
+                     WHEN c.refresh_token IS NULL THEN 'refresh_token' END
+           FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
+    );
+    spi::read_one(&statement, &[name.into()], |row| {
+        Ok(Summary { id: row.need(1)?, page_size: row.need(2)?, missing: row.get(3)? })
+    })?
+    .ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+}
+
+/// Loads a connection to work on it. Errors: `UnknownConnection`, `NotConfigured`.
+pub fn load(name: &str) -> Result<Connection> {
+    if let Some(missing) = summary(name)?.missing {
+        return Err(Error::NotConfigured { connection: name.to_owned(), missing });
+    }
+    let statement = Statement::fixed(
+        "SELECT c.connection_id, c.realm_id, c.environment, c.client_id, c.client_secret, c.target_schema::text
+           FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
+    );
+    spi::read_one(&statement, &[name.into()], |row| {
+        Ok(Connection {
+            name: name.to_owned(),
+            id: row.need(1)?,
+            realm: row.need(2)?,
+            environment: match row.need::<String>(3)?.as_str() {
+                "sandbox" => Environment::Sandbox,
+                _ => Environment::Production,
+            },
+            client_id: row.need(4)?,
+            client_secret: Secret::new(row.need::<String>(5)?),
+            schema: row.need(6)?,
+        })
+    })?
+    .ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+}
+
+/// The tokens as they are stored now, with how long the access token is still good. None: the row is gone.
+pub fn tokens(connection: i32) -> Result<Option<Stored>> {
+    let statement = Statement::fixed(
+        "SELECT c.token_generation, c.refresh_token, c.access_token, c.access_expires_at, c.auth_state
+           FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::read_one(&statement, &[connection.into()], stored)
+}
+
+fn stored(row: Row) -> Result<Stored> {
+    let expires = row.get::<TimestampWithTimeZone>(4)?.and_then(time::from_pg);
+    let left = expires.map(|at| at - time::now()).and_then(|left| left.to_std().ok());
+    Ok(Stored {
+        generation: u64::try_from(row.need::<i64>(1)?).unwrap_or(0),
+        refresh: row.get::<String>(2)?.map(Secret::new),
+        access: row.get::<String>(3)?.map(Secret::new),
+        access_left: left,
+        auth_state: row.need(5)?,
+    })
+}
+
+/// Writes the intent before a token is spent: it proves that disk, rights and a synchronous standby take a write now.
+pub fn announce(connection: i32) -> Result<()> {
+    durable()?;
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c SET auth_state = 'refreshing', refresh_started_at = pg_catalog.clock_timestamp()
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::run(&statement, &[connection.into()]).map(|_| ())
+}
+
+/// What became of storing a grant.
+pub enum Saved {
+    /// It is the stored token now.
+    Stored,
+    /// Somebody wrote another token meanwhile; theirs stays.
+    Superseded,
+    /// Another transaction has the row locked: try again.
+    Locked,
+}
+
+/// Stores what Intuit granted, if the token it was asked with is still the stored one. Never waits for a lock.
+pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateTime<Utc>) -> Result<Saved> {
+    durable()?;
+    let lock = Statement::fixed(
+        "SELECT c.token_generation OPERATOR(pg_catalog.=) $2 AND c.refresh_token OPERATOR(pg_catalog.=) $3
+           FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED",
+    );
+    let generation = i64::try_from(seen).unwrap_or(i64::MAX);
+    let same =
+        spi::write(&lock, &[connection.into(), generation.into(), used.expose().into()], |row| row.get::<bool>(1))?;
+    match same.first() {
+        None => {
+            let there = Statement::fixed(
+                "SELECT 1 FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+            );
+            let exists = spi::read_one(&there, &[connection.into()], |_| Ok(()))?.is_some();
+            return Ok(if exists { Saved::Locked } else { Saved::Superseded });
+        }
+        Some(Some(true)) => {}
+        Some(_) => return Ok(Saved::Superseded),
+    }
+    let after = |lifetime: std::time::Duration| {
+        chrono::Duration::from_std(lifetime).ok().and_then(|lifetime| now.checked_add_signed(lifetime)).and_then(time::to_pg)
+    };
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c
+            SET access_token = $2, access_expires_at = $3,
+                refresh_token = coalesce($4, c.refresh_token),
+                refresh_expires_at = coalesce($5, c.refresh_expires_at),
+                refresh_hard_expires_at = coalesce($6, c.refresh_hard_expires_at),
+                token_generation = c.token_generation OPERATOR(pg_catalog.+) 1,
+                auth_state = 'ok', refresh_started_at = NULL, refreshed_at = pg_catalog.clock_timestamp(),
+                last_error = NULL, last_intuit_tid = NULL
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+    );
+    let args = [
+        connection.into(),
+        grant.access.expose().into(),
+        after(grant.expires_in).into(),
+        grant.refresh.as_ref().map(|token| token.expose()).into(),
+        grant.refresh_expires_in.and_then(after).into(),
+        grant.refresh_hard_expires_in.and_then(after).into(),
+    ];
+    spi::run(&statement, &args)?;
+    Ok(Saved::Stored)
+}
+
+/// Writes down that Intuit refused the credentials of this generation. The token itself stays: an outage can look the same.
+pub fn mark(connection: i32, seen: u64, state: &str, message: &str) -> Result<()> {
+    durable()?;
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c SET auth_state = $3, last_error = $4, refresh_started_at = NULL
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1 AND c.token_generation OPERATOR(pg_catalog.=) $2",
+    );
+    let generation = i64::try_from(seen).unwrap_or(i64::MAX);
+    spi::run(&statement, &[connection.into(), generation.into(), state.into(), message.into()]).map(|_| ())
+}
+
+/// A token must survive a crash of the server once it was spent: this transaction waits for its commit to be on disk,
+/// whatever the database is set to; a stricter setting is kept.
+fn durable() -> Result<()> {
+    let statement = Statement::fixed(
+        "SELECT pg_catalog.set_config('synchronous_commit', 'on', true)
+          WHERE pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) ANY ('{off,local,remote_write}'::text[])",
+    );
+    spi::read(&statement, &[], |_| Ok(())).map(|_| ())
+}

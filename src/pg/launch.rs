@@ -1,0 +1,87 @@
+//! Starting workers. A run that was queued gets its worker when the caller's transaction commits: not before, since the
+//! worker could not see the run, and not at all after a rollback.
+//!
+//! A worker that is about to leave and a caller that is about to commit must not miss each other. The caller holds the
+//! queue lock, shared, from looking for a worker to the end of its commit; the worker gives up its locks, takes the queue
+//! lock alone, and looks once more.
+
+use super::guc;
+use super::lock::{self, Lock};
+use super::raise;
+use crate::error::{Error, Result};
+use pgrx::bgworkers::BackgroundWorkerBuilder;
+use pgrx::callbacks::{PgXactCallbackEvent, register_xact_callback};
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+thread_local! {
+    /// Connections that this transaction queued runs for.
+    static WANTED: RefCell<BTreeSet<i32>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Sees to it that somebody works on the connection once this transaction has committed.
+pub fn at_commit(connection: i32) {
+    let first = WANTED.with_borrow_mut(|wanted| {
+        let first = wanted.is_empty();
+        wanted.insert(connection);
+        first
+    });
+    if first {
+        register_xact_callback(PgXactCallbackEvent::PreCommit, before_commit);
+        register_xact_callback(PgXactCallbackEvent::Abort, forget);
+        // A prepared transaction commits in another session: the next tick finds its run.
+        register_xact_callback(PgXactCallbackEvent::PrePrepare, forget);
+    }
+}
+
+fn forget() {
+    WANTED.with_borrow_mut(BTreeSet::clear);
+}
+
+fn before_commit() {
+    let wanted = WANTED.with_borrow_mut(std::mem::take);
+    if let Err(error) = start_missing(&wanted) {
+        // The run itself is fine; it waits for the next tick.
+        raise::warning(error.to_string(), error.hint().as_deref());
+    }
+}
+
+fn start_missing(wanted: &BTreeSet<i32>) -> Result<()> {
+    lock::hold_shared(Lock::Queue, 0)?;
+    for connection in wanted {
+        if lock::is_free(Lock::Connection, *connection)? {
+            start()?;
+        }
+    }
+    Ok(())
+}
+
+/// Registers one worker for this database. It waits for the present transaction to end before it looks for work.
+fn start() -> Result<()> {
+    // SAFETY: reads variables of the session.
+    let (database, transaction) = unsafe { (pg_sys::MyDatabaseId, pg_sys::GetTopTransactionIdIfAny()) };
+    BackgroundWorkerBuilder::new("qbo_raw worker")
+        .set_type("qbo_raw worker")
+        .set_library("qbo_raw")
+        .set_function("qbo_raw_worker_main")
+        .set_argument(database.into_datum())
+        .set_extra(&transaction.into_inner().to_string())
+        .enable_spi_access()
+        .set_restart_time(None)
+        .load_dynamic()
+        .map(|_| ())
+        .map_err(|_| Error::NoWorkerSlot)
+}
+
+/// Refuses when this server may not work: a standby, a read-only transaction, or switched off.
+pub fn need_writable() -> Result<()> {
+    if !guc::enabled() {
+        return Err(Error::Disabled);
+    }
+    // SAFETY: reads the state of the session.
+    if unsafe { pg_sys::RecoveryInProgress() || pg_sys::XactReadOnly } {
+        return Err(Error::ReadOnly);
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Advisory locks: who works on what. A lock goes away with its holder, after a crash, a restart or a promotion, where a row
+//! would go on saying "running". The two-key form is used: the first key says what kind of lock, the second which one.
+
+use super::spi;
+use super::statement::Statement;
+use crate::error::Result;
+
+/// What a lock stands for; the number is the first key, as seen in `pg_locks.classid`.
+#[derive(Clone, Copy)]
+#[repr(i32)]
+pub enum Lock {
+    /// Working on a connection; key: its `connection_id`.
+    Connection = 0x7162_6f01,
+    /// Renewing the token of a connection; key: its `connection_id`.
+    Token = 0x7162_6f02,
+    /// One of the places of `qbo_raw.max_workers`; key: the number of the place.
+    Place = 0x7162_6f03,
+    /// Held, shared, by whoever commits a new run; a worker that is about to leave takes it alone and then looks once more.
+    Queue = 0x7162_6f04,
+    /// Creating tables; `CREATE TABLE IF NOT EXISTS` alone fails when two do it at once.
+    Tables = 0x7162_6f05,
+}
+
+/// Takes the lock for the session, if it is free.
+pub fn try_take(lock: Lock, key: i32) -> Result<bool> {
+    ask("SELECT pg_catalog.pg_try_advisory_lock($1, $2)", lock, key)
+}
+
+/// Gives a lock of the session back.
+pub fn release(lock: Lock, key: i32) -> Result<bool> {
+    ask("SELECT pg_catalog.pg_advisory_unlock($1, $2)", lock, key)
+}
+
+/// Whether nobody holds the lock alone.
+pub fn is_free(lock: Lock, key: i32) -> Result<bool> {
+    let free = ask("SELECT pg_catalog.pg_try_advisory_lock_shared($1, $2)", lock, key)?;
+    if free {
+        ask("SELECT pg_catalog.pg_advisory_unlock_shared($1, $2)", lock, key)?;
+    }
+    Ok(free)
+}
+
+/// Waits for the lock and keeps it to the end of the transaction.
+pub fn hold(lock: Lock, key: i32) -> Result<()> {
+    wait("SELECT pg_catalog.pg_advisory_xact_lock($1, $2)", lock, key)
+}
+
+/// The same beside others who hold it shared.
+pub fn hold_shared(lock: Lock, key: i32) -> Result<()> {
+    wait("SELECT pg_catalog.pg_advisory_xact_lock_shared($1, $2)", lock, key)
+}
+
+fn ask(text: &'static str, lock: Lock, key: i32) -> Result<bool> {
+    let yes = spi::read_one(&Statement::fixed(text), &[(lock as i32).into(), key.into()], |row| row.need(1))?;
+    Ok(yes.unwrap_or(false))
+}
+
+fn wait(text: &'static str, lock: Lock, key: i32) -> Result<()> {
+    spi::read(&Statement::fixed(text), &[(lock as i32).into(), key.into()], |_| Ok(())).map(|_| ())
+}

@@ -1,0 +1,30 @@
+//! The shell: the only place with PostgreSQL in it. It knows `http` and `domain`; nothing below knows it.
+//!
+//! `api` holds what a user calls, `worker` what the background worker does; the rest are the tools of the two. Everything
+//! that touches a table goes through `spi`, with a `statement` whose text was written by us.
+
+pub mod api;
+mod config;
+mod guc;
+mod latch;
+mod launch;
+mod lock;
+mod owner;
+mod raise;
+mod report;
+mod run;
+mod session;
+mod sift;
+mod spi;
+mod statement;
+mod store;
+mod tables;
+mod time;
+mod token;
+mod work;
+mod worker;
+
+/// Called once when PostgreSQL loads the library.
+pub fn init() {
+    guc::define();
+}

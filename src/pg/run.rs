@@ -1,0 +1,275 @@
+//! Runs: the rows of `raw.qb_run`.
+
+use super::spi::{self, Row};
+use super::statement::Statement;
+use super::time;
+use crate::domain::entity::Entity;
+use crate::domain::window::{Range, WindowOn};
+use crate::error::{Error, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// What a caller asks for.
+pub struct Asked<'a> {
+    pub entity: &'static Entity,
+    pub range: &'a Range,
+    pub start_date: Date,
+    pub end_date: Date,
+    pub chunk_days: i32,
+    pub page_size: i32,
+    pub window_on: WindowOn,
+    pub execution_date: Option<TimestampWithTimeZone>,
+    pub connection: &'a str,
+}
+
+/// A run that a worker took up.
+pub struct Run {
+    pub id: i64,
+    pub entity: &'static Entity,
+    pub range: Range,
+    pub page_size: u32,
+    pub on: WindowOn,
+    pub execution_date: Option<DateTime<Utc>>,
+    pub attempt: i32,
+}
+
+/// What is added to a run when a window is stored or has failed.
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
+    pub rows: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub skipped: i64,
+    pub rejected: i64,
+    pub pages: i32,
+    pub requests: i32,
+}
+
+/// Queues a run. Returns its id, and whether it is new: a live run with the same settings is joined.
+pub fn queue(asked: &Asked) -> Result<(i64, bool)> {
+    let insert = Statement::fixed(
+        "INSERT INTO raw.qb_run AS r (connection, entity, start_date, end_date, chunk_days, page_size, window_on,
+                                      execution_date, requested_by, windows_total)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT o.rolname FROM pg_catalog.pg_roles o WHERE o.oid OPERATOR(pg_catalog.=) $9), $10)
+         ON CONFLICT (connection, entity, start_date, end_date, chunk_days, page_size, window_on)
+           WHERE status OPERATOR(pg_catalog.=) ANY ('{queued,running}'::text[]) DO NOTHING
+         RETURNING r.run_id",
+    );
+    // SAFETY: reads a variable of the session.
+    let caller = unsafe { pg_sys::GetOuterUserId() };
+    let args = [
+        asked.connection.into(),
+        asked.entity.name.into(),
+        asked.start_date.into(),
+        asked.end_date.into(),
+        asked.chunk_days.into(),
+        asked.page_size.into(),
+        asked.window_on.as_str().into(),
+        asked.execution_date.into(),
+        caller.into(),
+        i32::try_from(asked.range.len()).unwrap_or(i32::MAX).into(),
+    ];
+    if let Some(id) = spi::write(&insert, &args, |row| row.need(1))?.first() {
+        return Ok((*id, true));
+    }
+    let find = Statement::fixed(
+        "SELECT r.run_id FROM raw.qb_run r
+          WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.entity OPERATOR(pg_catalog.=) $2
+            AND r.start_date OPERATOR(pg_catalog.=) $3 AND r.end_date OPERATOR(pg_catalog.=) $4
+            AND r.chunk_days OPERATOR(pg_catalog.=) $5 AND r.page_size OPERATOR(pg_catalog.=) $6
+            AND r.window_on OPERATOR(pg_catalog.=) $7 AND r.status IN ('queued', 'running')",
+    );
+    match spi::write(&find, &args[..7], |row| row.need(1))?.first() {
+        Some(id) => Ok((*id, false)),
+        // It ended between the two statements: now there is room for a new one.
+        None => queue(asked),
+    }
+}
+
+/// Connections that have a run to work on, the one that waits longest first; without an id its configuration is gone.
+pub fn due() -> Result<Vec<(String, Option<i32>)>> {
+    let statement = Statement::fixed(
+        "SELECT r.connection, c.connection_id FROM raw.qb_run r
+           LEFT JOIN raw.qb_config c ON c.connection OPERATOR(pg_catalog.=) r.connection
+          WHERE r.status IN ('queued', 'running')
+            AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+          GROUP BY r.connection, c.connection_id ORDER BY pg_catalog.min(r.run_id)",
+    );
+    spi::read(&statement, &[], |row| Ok((row.need(1)?, row.get(2)?)))
+}
+
+/// Takes up the next run of a connection whose lock the caller holds: the oldest that is queued or was left behind.
+pub fn claim(connection: &str) -> Result<Option<i64>> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET status = 'running', attempt = r.attempt OPERATOR(pg_catalog.+) 1, worker_pid = pg_catalog.pg_backend_pid(),
+                started_at = coalesce(r.started_at, pg_catalog.clock_timestamp()), not_before = NULL,
+                windows_failed = 0, error_code = NULL, error_message = NULL, error_hint = NULL,
+                updated_at = pg_catalog.clock_timestamp()
+          WHERE r.run_id OPERATOR(pg_catalog.=) (
+                SELECT q.run_id FROM raw.qb_run q
+                 WHERE q.connection OPERATOR(pg_catalog.=) $1 AND q.status IN ('queued', 'running')
+                   AND (q.not_before IS NULL OR q.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+                 ORDER BY q.run_id LIMIT 1)
+            AND r.status IN ('queued', 'running')
+         RETURNING r.run_id",
+    );
+    Ok(spi::write(&statement, &[connection.into()], |row| row.need(1))?.into_iter().next())
+}
+
+/// Reads a run that was taken up, and checks that whoever asked for it still may.
+pub fn load(id: i64) -> Result<Run> {
+    let statement = Statement::fixed(
+        "SELECT r.entity, r.start_date, r.end_date, r.chunk_days, r.page_size, r.window_on, r.execution_date, r.attempt,
+                r.requested_by::text,
+                (SELECT pg_catalog.has_function_privilege(o.oid,
+                          'raw.qb_backfill(text, date, date, int, int, text, timestamptz, text)', 'EXECUTE')
+                   FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) r.requested_by)
+           FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::read_one(&statement, &[id.into()], |row| read(id, &row))?.ok_or(Error::UnknownRun { run_id: id })
+}
+
+fn read(id: i64, row: &Row) -> Result<Run> {
+    if row.get::<bool>(10)? != Some(true) {
+        return Err(Error::NotPermitted { role: row.need(9)? });
+    }
+    let day = |ordinal| -> Result<NaiveDate> {
+        Ok(time::date_from_pg(row.need::<Date>(ordinal)?).unwrap_or(NaiveDate::MIN))
+    };
+    Ok(Run {
+        id,
+        entity: Entity::find(&row.need::<String>(1)?)?,
+        range: Range::new(day(2)?, day(3)?, row.need(4)?, time::now().date_naive())?,
+        page_size: u32::try_from(row.need::<i32>(5)?).unwrap_or(1),
+        on: WindowOn::parse(&row.need::<String>(6)?)?,
+        execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),
+        attempt: row.need(8)?,
+    })
+}
+
+/// Adds a stored window.
+pub fn add_stored(id: i64, tally: &Tally) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET windows_done = r.windows_done OPERATOR(pg_catalog.+) 1,
+                row_count = r.row_count OPERATOR(pg_catalog.+) $2, inserted_count = r.inserted_count OPERATOR(pg_catalog.+) $3,
+                updated_count = r.updated_count OPERATOR(pg_catalog.+) $4, skipped_count = r.skipped_count OPERATOR(pg_catalog.+) $5,
+                rejected_count = r.rejected_count OPERATOR(pg_catalog.+) $6, page_count = r.page_count OPERATOR(pg_catalog.+) $7,
+                request_count = r.request_count OPERATOR(pg_catalog.+) $8, updated_at = pg_catalog.clock_timestamp()
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    let args = [
+        id.into(),
+        tally.rows.into(),
+        tally.inserted.into(),
+        tally.updated.into(),
+        tally.skipped.into(),
+        tally.rejected.into(),
+        tally.pages.into(),
+        tally.requests.into(),
+    ];
+    spi::run(&statement, &args).map(|_| ())
+}
+
+/// Adds a failed window, and keeps the first error of the run.
+pub fn add_failed(id: i64, tally: &Tally, error: &Error) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET windows_failed = r.windows_failed OPERATOR(pg_catalog.+) 1,
+                page_count = r.page_count OPERATOR(pg_catalog.+) $2, request_count = r.request_count OPERATOR(pg_catalog.+) $3,
+                error_code = coalesce(r.error_code, $4), error_message = coalesce(r.error_message, $5),
+                error_hint = coalesce(r.error_hint, $6), updated_at = pg_catalog.clock_timestamp()
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    let args = [
+        id.into(),
+        tally.pages.into(),
+        tally.requests.into(),
+        error.code().into(),
+        error.to_string().into(),
+        error.hint().into(),
+    ];
+    spi::run(&statement, &args).map(|_| ())
+}
+
+/// Ends a run, with the error that ended it if there was one.
+pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET status = $2, finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp(),
+                error_code = coalesce(r.error_code, $3), error_message = coalesce(r.error_message, $4),
+                error_hint = coalesce(r.error_hint, $5)
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running'",
+    );
+    let args = [
+        id.into(),
+        status.into(),
+        error.map(|error| error.code()).into(),
+        error.map(|error| error.to_string()).into(),
+        error.and_then(|error| error.hint()).into(),
+    ];
+    spi::run(&statement, &args).map(|_| ())
+}
+
+/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it.
+pub fn park(id: i64, pause: Duration) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET status = 'queued', updated_at = pg_catalog.clock_timestamp(),
+                not_before = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => $2)
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::run(&statement, &[id.into(), pause.as_secs_f64().into()]).map(|_| ())
+}
+
+/// Whether somebody asked to end the run. A run whose row is gone counts as cancelled.
+pub fn is_cancelled(id: i64) -> Result<bool> {
+    let statement = Statement::fixed(
+        "SELECT r.cancel_requested_at IS NOT NULL FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    Ok(spi::read_one(&statement, &[id.into()], |row| row.need(1))?.unwrap_or(true))
+}
+
+/// What the log says at the end of a run.
+pub fn totals(id: i64) -> Result<Option<String>> {
+    let statement = Statement::fixed(
+        "SELECT pg_catalog.format('%s of %s windows, %s rows (%s new, %s updated, %s unchanged, %s rejected), %s requests, %s s',
+                  r.windows_done, r.windows_total, r.row_count, r.inserted_count, r.updated_count, r.skipped_count,
+                  r.rejected_count, r.request_count,
+                  pg_catalog.round(extract(epoch FROM r.finished_at OPERATOR(pg_catalog.-) r.started_at), 1))
+           FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    Ok(spi::read_one(&statement, &[id.into()], |row| row.get(1))?.flatten())
+}
+
+/// Keeps what was sent in the last minute for whoever works on the connection next.
+pub fn keep_pace(connection: &str, sent: &[u32; 60]) -> Result<()> {
+    let statement = Statement::fixed(
+        "INSERT INTO raw.qb_pace AS p (connection, as_of, sent) VALUES ($1, pg_catalog.clock_timestamp(), $2)
+         ON CONFLICT (connection) DO UPDATE SET as_of = excluded.as_of, sent = excluded.sent",
+    );
+    let sent: Vec<i32> = sent.iter().map(|count| i32::try_from(*count).unwrap_or(i32::MAX)).collect();
+    spi::run(&statement, &[connection.into(), sent.into()]).map(|_| ())
+}
+
+/// What was sent on the connection in the last minute, newest second first.
+pub fn last_pace(connection: &str) -> Result<[u32; 60]> {
+    let statement = Statement::fixed(
+        "SELECT extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.as_of)::int, p.sent
+           FROM raw.qb_pace p
+          WHERE p.connection OPERATOR(pg_catalog.=) $1
+            AND p.as_of OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval",
+    );
+    let mut recent = [0; 60];
+    if let Some((age, sent)) =
+        spi::read_one(&statement, &[connection.into()], |row| Ok((row.need::<i32>(1)?, row.need::<Vec<i32>>(2)?)))?
+    {
+        let age = usize::try_from(age).unwrap_or(0);
+        for (slot, count) in recent.iter_mut().skip(age).zip(sent) {
+            *slot = u32::try_from(count).unwrap_or(0);
+        }
+    }
+    Ok(recent)
+}

@@ -1,0 +1,67 @@
+//! The worker's session: signals, settings that must not depend on how a role or database is set up, and what
+//! `pg_stat_activity` shows.
+
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
+use pgrx::prelude::*;
+use std::ffi::CString;
+
+/// Settings a DBA may have changed for the database or for all roles; the worker must work the same everywhere. Nested
+/// loops over the primary key are the right plan for a page against a table of any size; a plan made while the table was
+/// small would otherwise be kept.
+const PINNED: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"TimeZone", c"UTC"),
+    (c"DateStyle", c"ISO, YMD"),
+    (c"IntervalStyle", c"postgres"),
+    (c"bytea_output", c"hex"),
+    (c"standard_conforming_strings", c"on"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"30s"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"row_security", c"off"),
+    (c"check_function_bodies", c"on"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+    (c"enable_seqscan", c"off"),
+    (c"jit", c"off"),
+];
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL's own handler of SIGTERM: the next CHECK_FOR_INTERRUPTS ends the process, in the middle of a statement
+    /// or a lock wait as well. (pgrx's handler only sets a flag, its binding of `die` is a wrapper that cannot be one.)
+    fn die(signal: i32);
+}
+
+/// Installs the signal handlers, connects to the database as superuser and pins the settings.
+pub fn open(database: pg_sys::Oid) {
+    // SAFETY: `die` is an async-signal-safe handler of PostgreSQL, with the type that pqsignal wants.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(libc::SIGTERM, Some(die));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(libc::SIGTERM, Some(die));
+    }
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    // SAFETY: connected, on the main thread; names and values are C strings of ours.
+    unsafe {
+        for (name, value) in PINNED {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+        pg_sys::pgstat_report_appname(c"qbo_raw".as_ptr());
+    }
+}
+
+/// What the worker is doing, for `pg_stat_activity.query`; never with a value of a record or a secret.
+pub fn show(text: &str) {
+    if let Ok(text) = CString::new(text) {
+        // SAFETY: PostgreSQL copies the text.
+        unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) }
+    }
+}

@@ -1,0 +1,143 @@
+//! The single door to SQL. Reads keep their transaction read-only (pgrx's shortcuts would assign a transaction id and fail
+//! on a standby); writes say so. SQL errors unwind as PostgreSQL's errors do; the worker catches them in `transaction`.
+
+use super::raise;
+use super::statement::Statement;
+use crate::error::{Error, Result};
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys::PgOid;
+use pgrx::prelude::*;
+use pgrx::spi::{OwnedPreparedStatement, SpiError, SpiHeapTupleData, SpiTupleTable};
+use pgrx::{FromDatum, IntoDatum};
+use std::panic::AssertUnwindSafe;
+
+/// One row of an answer.
+pub struct Row<'a>(SpiHeapTupleData<'a>);
+
+impl Row<'_> {
+    /// The column at `ordinal`, counted from 1; None is NULL.
+    pub fn get<T: IntoDatum + FromDatum>(&self, ordinal: usize) -> Result<Option<T>> {
+        self.0.get(ordinal).map_err(misused)
+    }
+
+    /// A column that is never NULL.
+    pub fn need<T: IntoDatum + FromDatum>(&self, ordinal: usize) -> Result<T> {
+        self.get(ordinal)?.ok_or_else(|| Error::Database {
+            sqlstate: "XX000".to_owned(),
+            message: ["column ", &ordinal.to_string(), " is null"].concat(),
+            detail: None,
+            hint: None,
+        })
+    }
+}
+
+/// Rows of a statement that changes nothing; sees what the transaction's snapshot sees.
+pub fn read<T>(
+    statement: &Statement,
+    args: &[DatumWithOid],
+    map: impl FnMut(Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    Spi::connect(|client| rows(client.select(statement.text(), None, args), map))
+}
+
+/// The first row of such a statement, if there is one.
+pub fn read_one<T>(
+    statement: &Statement,
+    args: &[DatumWithOid],
+    map: impl FnMut(Row) -> Result<T>,
+) -> Result<Option<T>> {
+    Ok(read(statement, args, map)?.into_iter().next())
+}
+
+/// Rows that a changing statement returns.
+pub fn write<T>(
+    statement: &Statement,
+    args: &[DatumWithOid],
+    map: impl FnMut(Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    Spi::connect_mut(|client| rows(client.update(statement.text(), None, args), map))
+}
+
+/// Runs a changing statement; the number of rows it touched.
+pub fn run(statement: &Statement, args: &[DatumWithOid]) -> Result<usize> {
+    Spi::connect_mut(|client| client.update(statement.text(), None, args).map(|t| t.len()).map_err(misused))
+}
+
+/// A statement that is planned once and used for many transactions.
+pub struct Prepared(OwnedPreparedStatement);
+
+impl Prepared {
+    /// Prepares `statement` with parameters of these types.
+    pub fn new(statement: &Statement, types: &[PgOid]) -> Result<Self> {
+        Spi::connect_mut(|client| {
+            Ok(Prepared(client.prepare_mut(statement.text(), types).map_err(misused)?.keep()))
+        })
+    }
+
+    /// Rows that the statement returns.
+    pub fn write<T>(&self, args: &[DatumWithOid], map: impl FnMut(Row) -> Result<T>) -> Result<Vec<T>> {
+        Spi::connect_mut(|client| rows(client.update(&self.0, None, args), map))
+    }
+}
+
+fn rows<T>(
+    table: std::result::Result<SpiTupleTable, SpiError>,
+    mut map: impl FnMut(Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    table.map_err(misused)?.map(|row| map(Row(row))).collect()
+}
+
+/// SPI returns an error of its own only when it is used wrongly.
+fn misused(error: SpiError) -> Error {
+    Error::Database { sqlstate: "XX000".to_owned(), message: error.to_string(), detail: None, hint: None }
+}
+
+/// Runs `work` in a transaction of its own and commits it; on any error, of ours, of PostgreSQL or a panic, aborts it and
+/// returns the error. For the worker only: a backend is in a transaction already.
+pub fn transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: called on the worker's main thread, outside a transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let outcome = PgTryBuilder::new(AssertUnwindSafe(|| {
+        let value = work()?;
+        // SAFETY: the snapshot pushed above is on top; a commit may still raise, which is caught below.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(value)
+    }))
+    .catch_others(|error| Err(raise::caught(error)))
+    .execute();
+    // SAFETY: still the main thread. After a commit there is no transaction left to abort and nothing happens.
+    unsafe {
+        if outcome.is_err() {
+            pg_sys::AbortCurrentTransaction();
+        }
+        pg_sys::pgstat_report_stat(false);
+    }
+    outcome
+}
+
+/// Runs `work` in a subtransaction: its error leaves the rest of the transaction as it was.
+pub fn subtransaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: inside a transaction of the main thread; context and owner are restored on both ways out, as PL/pgSQL does.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let resources = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        let outcome = PgTryBuilder::new(AssertUnwindSafe(work))
+            .catch_others(|error| Err(raise::caught(error)))
+            .execute();
+        match outcome {
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::CurrentMemoryContext = context;
+        pg_sys::CurrentResourceOwner = resources;
+        outcome
+    }
+}

@@ -1,0 +1,72 @@
+//! The text of SQL statements. A statement is written by us, whole, as a `'static` text; what varies are identifiers, which
+//! stand in it as placeholders and are filled from the catalogue of entities and a quoted schema name. Values travel as
+//! parameters. So nothing that a user types can become SQL.
+
+use crate::domain::entity::Entity;
+use pgrx::spi::quote_qualified_identifier;
+
+/// Where the tables of an entity are: the target schema of its connection and the entity's name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    schema: String,
+    entity: &'static str,
+}
+
+impl Target {
+    /// The tables of `entity` in `schema`.
+    pub fn new(schema: &str, entity: &'static Entity) -> Self {
+        Target { schema: schema.to_owned(), entity: entity.name }
+    }
+
+    /// The schema, unquoted.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The entity's name.
+    pub fn entity(&self) -> &'static str {
+        self.entity
+    }
+
+    /// Name of the data table, without its schema.
+    pub fn data(&self) -> String {
+        ["qb_", self.entity].concat()
+    }
+
+    /// Name of the report table, without its schema.
+    pub fn report(&self) -> String {
+        ["backfill_report_", self.entity].concat()
+    }
+
+    /// Name of the reject table, without its schema.
+    pub fn rejects(&self) -> String {
+        "qb_rejects".to_owned()
+    }
+}
+
+/// A statement that `spi` accepts.
+#[derive(Clone)]
+pub struct Statement(String);
+
+impl Statement {
+    /// A statement without placeholders.
+    pub fn fixed(text: &'static str) -> Self {
+        Statement(text.to_owned())
+    }
+
+    /// A statement in which `%data`, `%report` and `%rejects` stand for the tables of `target`.
+    pub fn on(template: &'static str, target: &Target) -> Self {
+        let name = |table: String| quote_qualified_identifier(&target.schema, table);
+        Statement(
+            template
+                .replace("%data", &name(target.data()))
+                .replace("%report", &name(target.report()))
+                .replace("%rejects", &name(target.rejects())),
+        )
+    }
+
+    /// The finished text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}

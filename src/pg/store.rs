@@ -1,0 +1,257 @@
+//! Storing a window: its records, its rejects and its report row in one transaction. One statement a page, over arrays; a
+//! record that is stored already is found by reading, so that nothing is written for it, not even a lock.
+
+use super::owner;
+use super::report::{self, Attempt};
+use super::run::{self, Tally};
+use super::sift::{self, Unfit};
+use super::spi::{self, Prepared};
+use super::statement::Statement;
+use super::tables::Tables;
+use super::time;
+use crate::domain::fault::Counters;
+use crate::error::{Error, Result};
+use crate::http::spool::{Spool, SpooledPage, SpooledRecord, SpooledReject};
+use chrono::{DateTime, Utc};
+use pgrx::pg_sys::{BuiltinOid, PgOid};
+use pgrx::prelude::*;
+
+/// Text handed to one statement, at most, in bytes: bounds the memory of the arrays.
+const BATCH: usize = 8 << 20;
+
+/// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
+/// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two.
+const UPSERT: &str = "
+    WITH incoming AS MATERIALIZED (
+      SELECT i.id, i.payload::jsonb AS payload FROM pg_catalog.unnest($1::text[], $2::text[]) AS i (id, payload)
+    ), fresh AS MATERIALIZED (
+      SELECT n.id, n.payload FROM incoming AS n LEFT JOIN %data AS t ON t.id OPERATOR(pg_catalog.=) n.id
+       WHERE t.id IS NULL
+          OR (t.payload OPERATOR(pg_catalog.<>) n.payload
+              AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
+                   OPERATOR(pg_catalog.>) raw.qb_instant(n.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE)
+    ), written AS (
+      INSERT INTO %data AS t (id, payload, ingested_at_utc, extract_window_start_utc, extract_window_end_utc,
+                              page_number, page_size, request_payload)
+      SELECT f.id, f.payload, $3, $4, $5, $6, $7, $8::jsonb FROM fresh AS f
+      ON CONFLICT (id) DO UPDATE SET
+        payload = excluded.payload, ingested_at_utc = excluded.ingested_at_utc,
+        extract_window_start_utc = excluded.extract_window_start_utc, extract_window_end_utc = excluded.extract_window_end_utc,
+        page_number = excluded.page_number, page_size = excluded.page_size, request_payload = excluded.request_payload
+      WHERE t.payload OPERATOR(pg_catalog.<>) excluded.payload
+        AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
+             OPERATOR(pg_catalog.>) raw.qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
+      RETURNING t.xmax OPERATOR(pg_catalog.=) 0::pg_catalog.xid AS is_new
+    )
+    SELECT (SELECT pg_catalog.count(*) FROM fresh), pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.is_new)
+      FROM written AS w";
+
+/// Stores windows of one entity; keeps its statement prepared from window to window.
+pub struct Store {
+    tables: Tables,
+    connection: String,
+    upsert: Option<Prepared>,
+}
+
+/// A window that was fetched whole.
+pub struct Fetched<'a> {
+    pub attempt: &'a Attempt,
+    pub spool: &'a mut Spool,
+    pub counters: Counters,
+    pub execution_date: Option<DateTime<Utc>>,
+    /// Requests of the last minute, kept with the window.
+    pub pace: [u32; 60],
+}
+
+impl Store {
+    /// A store for these tables.
+    pub fn new(tables: Tables, connection: &str) -> Self {
+        Store { tables, connection: connection.to_owned(), upsert: None }
+    }
+
+    /// The tables it writes to.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Stores a window and commits. When PostgreSQL cannot take a record as jsonb, that record is found and goes to the
+    /// rejects; the rest of the window is stored.
+    pub fn window(&mut self, fetched: &mut Fetched) -> Result<Tally> {
+        match spi::transaction(|| self.in_transaction(fetched, &[])) {
+            Err(error) if sift::may_be_a_record(&error) => {
+                let unfit = sift::find(fetched.spool)?;
+                if unfit.is_empty() {
+                    return Err(error);
+                }
+                spi::transaction(|| self.in_transaction(fetched, &unfit))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn in_transaction(&mut self, fetched: &mut Fetched, unfit: &[Unfit]) -> Result<Tally> {
+        let mut tally = Tally {
+            pages: i32::try_from(fetched.counters.pages).unwrap_or(i32::MAX),
+            requests: i32::try_from(fetched.counters.requests).unwrap_or(i32::MAX),
+            ..Tally::default()
+        };
+        let ingested = fetched.execution_date.unwrap_or_else(time::now);
+        let attempt = fetched.attempt.clone();
+        for page in fetched.spool.pages()? {
+            let page = page?;
+            self.page(&attempt, &page, ingested, unfit, &mut tally)?;
+        }
+        tally.rows = tally.inserted + tally.updated + tally.skipped + tally.rejected;
+        report::write(&self.tables, &attempt, &tally, None)?;
+        run::add_stored(attempt.run, &tally)?;
+        run::keep_pace(&self.connection, &fetched.pace)?;
+        Ok(tally)
+    }
+
+    fn page(
+        &mut self,
+        attempt: &Attempt,
+        page: &SpooledPage,
+        ingested: DateTime<Utc>,
+        unfit: &[Unfit],
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut good: Vec<&SpooledRecord> = Vec::with_capacity(page.records.len());
+        for (place, record) in page.records.iter().enumerate() {
+            match unfit.iter().find(|unfit| unfit.page == page.number && unfit.place == place) {
+                None => good.push(record),
+                Some(unfit) => {
+                    let reject = SpooledReject {
+                        id: Some(record.id.clone()),
+                        raw: Some(record.raw.clone()),
+                        reason: unfit.reason.clone(),
+                    };
+                    self.reject(attempt, page.number, &reject)?;
+                    tally.rejected += i64::from(!record.again);
+                }
+            }
+        }
+        for reject in &page.rejects {
+            self.reject(attempt, page.number, reject)?;
+            tally.rejected += 1;
+        }
+        // In the order of their ids, as every other writer of ours: two of them never wait for each other crosswise.
+        good.sort_by(|a, b| a.id.cmp(&b.id));
+        let (again, first): (Vec<_>, Vec<_>) = good.into_iter().partition(|record| record.again);
+        for batch in batches(&first) {
+            let (inserted, updated) = self.batch(attempt, page, ingested, batch)?;
+            tally.inserted += inserted;
+            tally.updated += updated;
+            tally.skipped += batch.len() as i64 - inserted - updated;
+        }
+        // A record that came on an earlier page already is stored if it is newer, and not counted twice.
+        for batch in batches(&again) {
+            self.batch(attempt, page, ingested, batch)?;
+        }
+        Ok(())
+    }
+
+    /// One statement; inserted and updated rows.
+    fn batch(
+        &mut self,
+        attempt: &Attempt,
+        page: &SpooledPage,
+        ingested: DateTime<Utc>,
+        records: &[&SpooledRecord],
+    ) -> Result<(i64, i64)> {
+        let (chosen, inserted, updated) = self.upsert(attempt, page, ingested, records)?;
+        if chosen == inserted + updated {
+            return Ok((inserted, updated));
+        }
+        // Somebody may have stored the same records between reading and writing; then nothing is left to write now.
+        let (left, more, changed) = self.upsert(attempt, page, ingested, records)?;
+        if left == more + changed {
+            return Ok((inserted + more, updated + changed));
+        }
+        Err(Error::SwallowedRows { table: self.tables.target.data(), rows: left - more - changed })
+    }
+
+    fn upsert(
+        &mut self,
+        attempt: &Attempt,
+        page: &SpooledPage,
+        ingested: DateTime<Utc>,
+        records: &[&SpooledRecord],
+    ) -> Result<(i64, i64, i64)> {
+        let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
+        let payloads: Vec<&str> = records.iter().map(|record| record.raw.as_str()).collect();
+        let upsert = &mut self.upsert;
+        let target = &self.tables.target;
+        owner::run_as(self.tables.data_owner, || {
+            if upsert.is_none() {
+                let types = [
+                    BuiltinOid::TEXTARRAYOID,
+                    BuiltinOid::TEXTARRAYOID,
+                    BuiltinOid::TIMESTAMPTZOID,
+                    BuiltinOid::TIMESTAMPTZOID,
+                    BuiltinOid::TIMESTAMPTZOID,
+                    BuiltinOid::INT4OID,
+                    BuiltinOid::INT4OID,
+                    BuiltinOid::TEXTOID,
+                ];
+                *upsert = Some(Prepared::new(&Statement::on(UPSERT, target), &types.map(PgOid::BuiltIn))?);
+            }
+            let Some(prepared) = upsert else { return Ok((0, 0, 0)) };
+            let args = [
+                ids.into(),
+                payloads.into(),
+                time::to_pg(ingested).into(),
+                time::to_pg(attempt.window.start).into(),
+                time::to_pg(attempt.window.end).into(),
+                i32::try_from(page.number).unwrap_or(i32::MAX).into(),
+                i32::try_from(page.page_size).unwrap_or(i32::MAX).into(),
+                page.request.as_str().into(),
+            ];
+            let counts = prepared.write(&args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
+            let (chosen, written, inserted): (i64, i64, i64) = counts.first().copied().unwrap_or_default();
+            Ok((chosen, inserted, written - inserted))
+        })
+    }
+
+    fn reject(&self, attempt: &Attempt, page: u32, reject: &SpooledReject) -> Result<()> {
+        let statement = Statement::on(
+            "INSERT INTO %rejects (run_id, connection, entity, record_id, window_start, window_end, page_number, reason, raw,
+                                   fingerprint)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.md5(coalesce($9, $8)))
+             ON CONFLICT (connection, entity, fingerprint) DO NOTHING",
+            &self.tables.target,
+        );
+        let args = [
+            attempt.run.into(),
+            self.connection.as_str().into(),
+            self.tables.target.entity().into(),
+            reject.id.clone().into(),
+            time::to_pg(attempt.window.start).into(),
+            time::to_pg(attempt.window.end).into(),
+            i32::try_from(page).unwrap_or(i32::MAX).into(),
+            reject.reason.clone().into(),
+            reject.raw.clone().into(),
+        ];
+        owner::run_as(self.tables.rejects_owner, || spi::run(&statement, &args)).map(|_| ())
+    }
+}
+
+/// Cuts records into pieces of at most `BATCH` bytes; a larger record is a piece of its own.
+fn batches<'a, 'b>(records: &'a [&'b SpooledRecord]) -> impl Iterator<Item = &'a [&'b SpooledRecord]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest
+            .iter()
+            .take_while(|record| {
+                bytes += record.raw.len();
+                bytes <= BATCH
+            })
+            .count()
+            .max(1)
+            .min(rest.len());
+        let (batch, more) = rest.split_at_checked(fits)?;
+        rest = more;
+        (!batch.is_empty()).then_some(batch)
+    })
+}

@@ -1,0 +1,128 @@
+//! The background worker: finds a connection with work that nobody works on, drains it, looks for the next, and leaves.
+//! Who works on what is a matter of advisory locks, so a crash, a restart or a promotion leaves nothing behind that looks
+//! alive; a run that is "running" without a lock behind it is taken up again.
+
+use super::config;
+use super::latch;
+use super::lock::{self, Lock};
+use super::raise;
+use super::run;
+use super::session;
+use super::spi;
+use super::statement::Statement;
+use super::work;
+use crate::error::{Error, Result};
+use crate::pg::guc;
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// Entry point; named in `launch`. The argument is the database, the extra text the transaction to wait for.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn qbo_raw_worker_main(database: pg_sys::Datum) {
+    session::open(pg_sys::Oid::from(database.value() as u32));
+    session::show("qbo_raw: looking for work");
+    if let Err(error) = wait_for_caller().and_then(|()| serve()) {
+        // Whatever it was, the rows say what is left to do, and the next tick does it.
+        raise::warning(["qbo_raw worker: ", &error.to_string()].concat(), error.hint().as_deref());
+    }
+}
+
+/// The run becomes visible when the transaction that queued it has ended.
+fn wait_for_caller() -> Result<()> {
+    let transaction: u32 = BackgroundWorker::get_extra().parse().unwrap_or(0);
+    if transaction == 0 {
+        return Ok(());
+    }
+    spi::transaction(|| {
+        // SAFETY: inside a transaction; interruptible, returns at once when that transaction is over.
+        unsafe {
+            pg_sys::XactLockTableWait(
+                pg_sys::TransactionId::from(transaction),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                pg_sys::XLTW_Oper::XLTW_None,
+            );
+        }
+        Ok(())
+    })
+}
+
+fn serve() -> Result<()> {
+    let Some(extension) = spi::transaction(extension)? else { return Ok(()) };
+    loop {
+        let Some(place) = take_place()? else { return Ok(()) };
+        while let Some((name, key)) = take_connection()? {
+            let outcome = drain(&name, extension);
+            spi::transaction(|| lock::release(Lock::Connection, key))?;
+            if !outcome? {
+                return Ok(());
+            }
+        }
+        spi::transaction(|| lock::release(Lock::Place, place))?;
+        // Whoever commits a run now, or from now on, either saw our locks gone or is waited for here.
+        spi::transaction(|| lock::hold(Lock::Queue, 0))?;
+        if !work_is_free()? {
+            return Ok(());
+        }
+    }
+}
+
+/// Works on every run of the connection. False: the worker has to leave.
+fn drain(name: &str, extension: pg_sys::Oid) -> Result<bool> {
+    loop {
+        if !guc::enabled() || spi::transaction(self::extension)? != Some(extension) {
+            return Ok(false);
+        }
+        let Some(id) = spi::transaction(|| run::claim(name))? else { return Ok(true) };
+        if let Err(error) = work::run(id, name) {
+            // What keeps a run from even starting: it ends with that error.
+            spi::transaction(|| run::finish(id, "failed", Some(&error)))?;
+            raise::warning(["qbo_raw: run ", &id.to_string(), " failed: ", &error.to_string()].concat(), None);
+        }
+    }
+}
+
+/// A free place among `qbo_raw.max_workers`. None: as many workers as may be are working, and each looks once more before
+/// it leaves.
+fn take_place() -> Result<Option<i32>> {
+    spi::transaction(|| {
+        for place in 1..=guc::max_workers() {
+            if lock::try_take(Lock::Place, place)? {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// The connection whose work waits longest and that nobody works on.
+fn take_connection() -> Result<Option<(String, i32)>> {
+    for (name, key) in spi::transaction(run::due)? {
+        let key = key.unwrap_or(0);
+        if spi::transaction(|| lock::try_take(Lock::Connection, key))? {
+            return Ok(Some((name, key)));
+        }
+    }
+    Ok(None)
+}
+
+fn work_is_free() -> Result<bool> {
+    spi::transaction(|| {
+        for (_, key) in run::due()? {
+            if lock::is_free(Lock::Connection, key.unwrap_or(0))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+}
+
+/// Identity of the extension: after DROP and CREATE EXTENSION it is another one, and nothing of ours may be written there.
+fn extension() -> Result<Option<pg_sys::Oid>> {
+    let statement = Statement::fixed(
+        "SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'qbo_raw'",
+    );
+    spi::read_one(&statement, &[], |row| row.need(1))
+}
