@@ -49,15 +49,15 @@ $$;
 DO $$
 DECLARE
   wanted pg_catalog.name;
-  found pg_catalog.pg_roles;
+  existing pg_catalog.pg_roles;
 BEGIN
   FOREACH wanted IN ARRAY ARRAY['qbo_raw_owner', 'qbo_raw_operator', 'qbo_raw_reader']::pg_catalog.name[] LOOP
-    SELECT * INTO found FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted;
+    SELECT * INTO existing FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted;
     IF NOT FOUND THEN
       EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', wanted);
-    ELSIF found.rolsuper OR found.rolcanlogin THEN
+    ELSIF existing.rolsuper OR existing.rolcanlogin THEN
       RAISE EXCEPTION 'role "%" exists and %', wanted,
-                      CASE WHEN found.rolsuper THEN 'is a superuser' ELSE 'may log in' END
+                      CASE WHEN existing.rolsuper THEN 'is a superuser' ELSE 'may log in' END
         USING ERRCODE = 'invalid_role_specification',
               HINT = 'The extension gives this role rights on the data; it must be a role without login that is no superuser.';
     END IF;

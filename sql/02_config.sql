@@ -46,13 +46,13 @@ BEGIN
   ELSIF NEW.environment IS NULL OR NEW.environment NOT IN ('production', 'sandbox') THEN
     wrong := 'environment';
     hint := 'It is ''production'' or ''sandbox''.';
-  ELSIF NEW.client_id IS NOT NULL AND NEW.client_id !~ '^[!-~]{1,512}$' THEN
+  ELSIF NEW.client_id IS NOT NULL AND (NEW.client_id !~ '^[!-~]+$' OR length(NEW.client_id) > 512) THEN
     wrong := 'client_id';
     hint := 'Copy the client id from the keys of the app: printable characters without blanks.';
-  ELSIF NEW.client_secret IS NOT NULL AND NEW.client_secret !~ '^[!-~]{1,512}$' THEN
+  ELSIF NEW.client_secret IS NOT NULL AND (NEW.client_secret !~ '^[!-~]+$' OR length(NEW.client_secret) > 512) THEN
     wrong := 'client_secret';
     hint := 'Copy the client secret from the keys of the app: printable characters without blanks.';
-  ELSIF NEW.refresh_token IS NOT NULL AND NEW.refresh_token !~ '^[!-~]{1,4096}$' THEN
+  ELSIF NEW.refresh_token IS NOT NULL AND (NEW.refresh_token !~ '^[!-~]+$' OR length(NEW.refresh_token) > 4096) THEN
     wrong := 'refresh_token';
     hint := 'A refresh token is printable text without blanks, at most 512 characters in Intuit''s documents.';
   ELSIF NEW.target_schema IS NULL OR NEW.target_schema ~ '^pg_' OR NEW.target_schema IN ('public', 'information_schema') THEN

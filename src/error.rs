@@ -61,7 +61,7 @@ pub enum Error {
 
     // QuickBooks.
     #[error("{0}")]
-    Fetch(Failure),
+    Fetch(Box<Failure>),
 
     // PostgreSQL.
     #[error("{message}")]
@@ -220,5 +220,11 @@ impl Error {
             Error::Spool(_) => Retry::Never,
             _ => Retry::Never,
         }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Error::Fetch(Box::new(failure))
     }
 }

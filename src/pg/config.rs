@@ -4,7 +4,7 @@ use super::spi::{self, Row};
 use super::statement::Statement;
 use super::time;
 use crate::domain::secret::Secret;
-use crate::domain::token::{Grant, Stored};
+use crate::domain::token::{Grant, Saved, Stored};
 use crate::error::{Error, Result};
 use crate::http::agent::Environment;
 use chrono::{DateTime, Utc};
@@ -101,16 +101,6 @@ pub fn announce(connection: i32) -> Result<()> {
     spi::run(&statement, &[connection.into()]).map(|_| ())
 }
 
-/// What became of storing a grant.
-pub enum Saved {
-    /// It is the stored token now.
-    Stored,
-    /// Somebody wrote another token meanwhile; theirs stays.
-    Superseded,
-    /// Another transaction has the row locked: try again.
-    Locked,
-}
-
 /// Stores what Intuit granted, if the token it was asked with is still the stored one. Never waits for a lock.
 pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateTime<Utc>) -> Result<Saved> {
     durable()?;
@@ -127,7 +117,7 @@ pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateT
                 "SELECT 1 FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
             );
             let exists = spi::read_one(&there, &[connection.into()], |_| Ok(()))?.is_some();
-            return Ok(if exists { Saved::Locked } else { Saved::Superseded });
+            return Ok(if exists { Saved::NotNow } else { Saved::Superseded });
         }
         Some(Some(true)) => {}
         Some(_) => return Ok(Saved::Superseded),

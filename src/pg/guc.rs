@@ -37,17 +37,14 @@ pub enum LogLevel {
 
 /// Defines all of them; called when the library is loaded.
 pub fn define() {
-    let by_file = GucContext::Sighup;
-    let by_superuser = GucContext::Suset;
     let none = GucFlags::empty();
-    let hidden = GucFlags::SUPERUSER_ONLY | GucFlags::NOT_WHILE_SEC_REST;
 
     GucRegistry::define_bool_guc(
         c"qbo_raw.enabled",
         c"Whether runs may be queued and worked on in this server.",
         c"Switch it off in a restored copy of production: its worker would renew, and so replace, production's token.",
         &ENABLED,
-        by_superuser,
+        GucContext::Suset,
         none,
     );
     int(
@@ -56,7 +53,6 @@ pub fn define() {
         c"Each works on one connection at a time and takes a slot of max_worker_processes.",
         &MAX_WORKERS,
         (1, 64),
-        by_superuser,
         none,
     );
     int(
@@ -65,7 +61,6 @@ pub fn define() {
         c"QuickBooks allows ten requests at once for a company.",
         &FETCH_THREADS,
         (1, 10),
-        by_superuser,
         none,
     );
     int(
@@ -74,7 +69,6 @@ pub fn define() {
         c"With five, the waits are 2, 4, 8, 16 and 32 seconds.",
         &MAX_RETRIES,
         (0, 20),
-        by_superuser,
         none,
     );
     int(
@@ -83,7 +77,6 @@ pub fn define() {
         c"A Retry-After of QuickBooks is obeyed instead.",
         &RETRY_DELAY,
         (1, 600_000),
-        by_superuser,
         GucFlags::UNIT_MS,
     );
     int(
@@ -92,7 +85,6 @@ pub fn define() {
         c"Intuit allows 500; for Intuit's hosts a higher value counts as 500.",
         &REQUESTS_PER_MINUTE,
         (1, 1_000_000),
-        by_superuser,
         none,
     );
     int(
@@ -101,7 +93,6 @@ pub fn define() {
         c"Intuit allows 10; for Intuit's hosts a higher value counts as 10.",
         &REQUESTS_PER_SECOND,
         (1, 100_000),
-        by_superuser,
         none,
     );
     int(
@@ -110,7 +101,6 @@ pub fn define() {
         c"Intuit ends a request after 120 seconds itself.",
         &REQUEST_TIMEOUT,
         (100, 3_600_000),
-        by_superuser,
         GucFlags::UNIT_MS,
     );
     int(
@@ -119,7 +109,6 @@ pub fn define() {
         c"",
         &CONNECT_TIMEOUT,
         (50, 600_000),
-        by_superuser,
         GucFlags::UNIT_MS,
     );
     int(
@@ -128,7 +117,6 @@ pub fn define() {
         c"A larger page is asked for in halves.",
         &MAX_BODY_SIZE,
         (64, 1_000_000),
-        by_superuser,
         GucFlags::UNIT_KB,
     );
     text(
@@ -136,39 +124,31 @@ pub fn define() {
         c"PEM file with certificate authorities to trust beside those of the system.",
         c"For a proxy that inspects TLS, or the simulator.",
         &CA_FILE,
-        by_superuser,
-        hidden,
     );
     text(
         c"qbo_raw.proxy",
         c"Proxy for the requests, as a URL; empty means none.",
         c"Proxy variables in the server's environment are ignored.",
         &PROXY,
-        by_superuser,
-        hidden,
     );
     text(
         c"qbo_raw.api_base_url",
         c"Replaces the host of the QuickBooks API; empty means Intuit's.",
         c"https, or http for this machine. Access tokens are sent there.",
         &API_BASE_URL,
-        by_superuser,
-        hidden,
     );
     text(
         c"qbo_raw.oauth_base_url",
         c"Replaces the host of Intuit's OAuth service; empty means Intuit's.",
         c"https, or http for this machine. The client secret and refresh tokens are sent there.",
         &OAUTH_BASE_URL,
-        by_superuser,
-        hidden,
     );
     GucRegistry::define_enum_guc(
         c"qbo_raw.log_level",
         c"Level at which the worker logs each window.",
         c"A run is logged at LOG when it starts and when it ends.",
         &LOG_LEVEL,
-        by_file,
+        GucContext::Suset,
         none,
     );
     // SAFETY: the prefix is a C string of ours, and all settings with it are defined above.
@@ -181,10 +161,9 @@ fn int(
     long: &'static std::ffi::CStr,
     setting: &'static GucSetting<i32>,
     (least, most): (i32, i32),
-    context: GucContext,
     flags: GucFlags,
 ) {
-    GucRegistry::define_int_guc(name, short, long, setting, least, most, context, flags);
+    GucRegistry::define_int_guc(name, short, long, setting, least, most, GucContext::Suset, flags);
 }
 
 fn text(
@@ -192,10 +171,10 @@ fn text(
     short: &'static std::ffi::CStr,
     long: &'static std::ffi::CStr,
     setting: &'static GucSetting<Option<CString>>,
-    context: GucContext,
-    flags: GucFlags,
 ) {
-    GucRegistry::define_string_guc(name, short, long, setting, context, flags);
+    // Where tokens go, and by which way, is nobody's business but the superuser's.
+    let flags = GucFlags::SUPERUSER_ONLY | GucFlags::NOT_WHILE_SEC_REST;
+    GucRegistry::define_string_guc(name, short, long, setting, GucContext::Suset, flags);
 }
 
 /// Whether runs may be queued and worked on.

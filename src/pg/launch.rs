@@ -41,7 +41,12 @@ fn forget() {
 
 fn before_commit() {
     let wanted = WANTED.with_borrow_mut(std::mem::take);
-    if let Err(error) = start_missing(&wanted) {
+    // SAFETY: still inside the transaction. SPI would leave a snapshot of its own behind where none is active.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    let outcome = start_missing(&wanted);
+    // SAFETY: the snapshot pushed above is on top again.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    if let Err(error) = outcome {
         // The run itself is fine; it waits for the next tick.
         raise::warning(error.to_string(), error.hint().as_deref());
     }

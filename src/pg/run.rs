@@ -4,6 +4,7 @@ use super::spi::{self, Row};
 use super::statement::Statement;
 use super::time;
 use crate::domain::entity::Entity;
+use crate::domain::fault::Counters;
 use crate::domain::window::{Range, WindowOn};
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -44,6 +45,17 @@ pub struct Tally {
     pub rejected: i64,
     pub pages: i32,
     pub requests: i32,
+}
+
+impl Tally {
+    /// What a window cost that brought nothing.
+    pub fn requests(counters: &Counters) -> Self {
+        Tally {
+            pages: i32::try_from(counters.pages).unwrap_or(i32::MAX),
+            requests: i32::try_from(counters.requests).unwrap_or(i32::MAX),
+            ..Tally::default()
+        }
+    }
 }
 
 /// Queues a run. Returns its id, and whether it is new: a live run with the same settings is joined.
@@ -260,7 +272,7 @@ pub fn last_pace(connection: &str) -> Result<[u32; 60]> {
         "SELECT extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.as_of)::int, p.sent
            FROM raw.qb_pace p
           WHERE p.connection OPERATOR(pg_catalog.=) $1
-            AND p.as_of OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval",
+            AND p.as_of OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval)",
     );
     let mut recent = [0; 60];
     if let Some((age, sent)) =

@@ -5,7 +5,6 @@ use super::spi;
 use super::statement::Statement;
 use crate::error::{Error, Result};
 use crate::http::spool::Spool;
-use pgrx::prelude::*;
 
 /// A record that jsonb refuses.
 pub struct Unfit {

@@ -56,7 +56,7 @@ impl Statement {
 
     /// A statement in which `%data`, `%report` and `%rejects` stand for the tables of `target`.
     pub fn on(template: &'static str, target: &Target) -> Self {
-        let name = |table: String| quote_qualified_identifier(&target.schema, table);
+        let name = |table: String| quote_qualified_identifier(target.schema.as_str(), table.as_str());
         Statement(
             template
                 .replace("%data", &name(target.data()))

@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::http::spool::{Spool, SpooledPage, SpooledRecord, SpooledReject};
 use chrono::{DateTime, Utc};
 use pgrx::pg_sys::{BuiltinOid, PgOid};
-use pgrx::prelude::*;
 
 /// Text handed to one statement, at most, in bytes: bounds the memory of the arrays.
 const BATCH: usize = 8 << 20;
@@ -23,7 +22,8 @@ const BATCH: usize = 8 << 20;
 /// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two.
 const UPSERT: &str = "
     WITH incoming AS MATERIALIZED (
-      SELECT i.id, i.payload::jsonb AS payload FROM pg_catalog.unnest($1::text[], $2::text[]) AS i (id, payload)
+      SELECT i.id, i.payload::jsonb AS payload 
+        FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS i (id, payload)
     ), fresh AS MATERIALIZED (
       SELECT n.id, n.payload FROM incoming AS n LEFT JOIN %data AS t ON t.id OPERATOR(pg_catalog.=) n.id
        WHERE t.id IS NULL
@@ -41,7 +41,7 @@ const UPSERT: &str = "
       WHERE t.payload OPERATOR(pg_catalog.<>) excluded.payload
         AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
              OPERATOR(pg_catalog.>) raw.qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
-      RETURNING t.xmax OPERATOR(pg_catalog.=) 0::pg_catalog.xid AS is_new
+      RETURNING t.xmax OPERATOR(pg_catalog.=) '0'::pg_catalog.xid AS is_new
     )
     SELECT (SELECT pg_catalog.count(*) FROM fresh), pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.is_new)
       FROM written AS w";
@@ -59,8 +59,17 @@ pub struct Fetched<'a> {
     pub spool: &'a mut Spool,
     pub counters: Counters,
     pub execution_date: Option<DateTime<Utc>>,
+    /// As the run asks for it.
+    pub page_size: u32,
     /// Requests of the last minute, kept with the window.
     pub pace: [u32; 60],
+}
+
+/// What every row of a window is stored with.
+struct Stamp<'a> {
+    attempt: &'a Attempt,
+    ingested: DateTime<Utc>,
+    page_size: u32,
 }
 
 impl Store {
@@ -90,29 +99,23 @@ impl Store {
     }
 
     fn in_transaction(&mut self, fetched: &mut Fetched, unfit: &[Unfit]) -> Result<Tally> {
-        let mut tally = Tally {
-            pages: i32::try_from(fetched.counters.pages).unwrap_or(i32::MAX),
-            requests: i32::try_from(fetched.counters.requests).unwrap_or(i32::MAX),
-            ..Tally::default()
-        };
+        let mut tally = Tally::requests(&fetched.counters);
         let ingested = fetched.execution_date.unwrap_or_else(time::now);
-        let attempt = fetched.attempt.clone();
+        let stamp = Stamp { attempt: fetched.attempt, ingested, page_size: fetched.page_size };
         for page in fetched.spool.pages()? {
-            let page = page?;
-            self.page(&attempt, &page, ingested, unfit, &mut tally)?;
+            self.page(&stamp, &page?, unfit, &mut tally)?;
         }
         tally.rows = tally.inserted + tally.updated + tally.skipped + tally.rejected;
-        report::write(&self.tables, &attempt, &tally, None)?;
-        run::add_stored(attempt.run, &tally)?;
+        report::write(&self.tables, fetched.attempt, &tally, None)?;
+        run::add_stored(fetched.attempt.run, &tally)?;
         run::keep_pace(&self.connection, &fetched.pace)?;
         Ok(tally)
     }
 
     fn page(
         &mut self,
-        attempt: &Attempt,
+        stamp: &Stamp,
         page: &SpooledPage,
-        ingested: DateTime<Utc>,
         unfit: &[Unfit],
         tally: &mut Tally,
     ) -> Result<()> {
@@ -126,27 +129,27 @@ impl Store {
                         raw: Some(record.raw.clone()),
                         reason: unfit.reason.clone(),
                     };
-                    self.reject(attempt, page.number, &reject)?;
+                    self.reject(stamp.attempt, page.number, &reject)?;
                     tally.rejected += i64::from(!record.again);
                 }
             }
         }
         for reject in &page.rejects {
-            self.reject(attempt, page.number, reject)?;
+            self.reject(stamp.attempt, page.number, reject)?;
             tally.rejected += 1;
         }
         // In the order of their ids, as every other writer of ours: two of them never wait for each other crosswise.
         good.sort_by(|a, b| a.id.cmp(&b.id));
         let (again, first): (Vec<_>, Vec<_>) = good.into_iter().partition(|record| record.again);
         for batch in batches(&first) {
-            let (inserted, updated) = self.batch(attempt, page, ingested, batch)?;
+            let (inserted, updated) = self.batch(stamp, page, batch)?;
             tally.inserted += inserted;
             tally.updated += updated;
             tally.skipped += batch.len() as i64 - inserted - updated;
         }
         // A record that came on an earlier page already is stored if it is newer, and not counted twice.
         for batch in batches(&again) {
-            self.batch(attempt, page, ingested, batch)?;
+            self.batch(stamp, page, batch)?;
         }
         Ok(())
     }
@@ -154,17 +157,16 @@ impl Store {
     /// One statement; inserted and updated rows.
     fn batch(
         &mut self,
-        attempt: &Attempt,
+        stamp: &Stamp,
         page: &SpooledPage,
-        ingested: DateTime<Utc>,
         records: &[&SpooledRecord],
     ) -> Result<(i64, i64)> {
-        let (chosen, inserted, updated) = self.upsert(attempt, page, ingested, records)?;
+        let (chosen, inserted, updated) = self.upsert(stamp, page, records)?;
         if chosen == inserted + updated {
             return Ok((inserted, updated));
         }
         // Somebody may have stored the same records between reading and writing; then nothing is left to write now.
-        let (left, more, changed) = self.upsert(attempt, page, ingested, records)?;
+        let (left, more, changed) = self.upsert(stamp, page, records)?;
         if left == more + changed {
             return Ok((inserted + more, updated + changed));
         }
@@ -173,9 +175,8 @@ impl Store {
 
     fn upsert(
         &mut self,
-        attempt: &Attempt,
+        stamp: &Stamp,
         page: &SpooledPage,
-        ingested: DateTime<Utc>,
         records: &[&SpooledRecord],
     ) -> Result<(i64, i64, i64)> {
         let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
@@ -200,11 +201,11 @@ impl Store {
             let args = [
                 ids.into(),
                 payloads.into(),
-                time::to_pg(ingested).into(),
-                time::to_pg(attempt.window.start).into(),
-                time::to_pg(attempt.window.end).into(),
+                time::to_pg(stamp.ingested).into(),
+                time::to_pg(stamp.attempt.window.start).into(),
+                time::to_pg(stamp.attempt.window.end).into(),
                 i32::try_from(page.number).unwrap_or(i32::MAX).into(),
-                i32::try_from(page.page_size).unwrap_or(i32::MAX).into(),
+                i32::try_from(stamp.page_size).unwrap_or(i32::MAX).into(),
                 page.request.as_str().into(),
             ];
             let counts = prepared.write(&args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;

@@ -12,26 +12,36 @@ use super::spi;
 use super::statement::Target;
 use super::store::{Fetched, Store};
 use super::tables;
-use super::time;
 use super::token::Keeper;
-use crate::domain::fault::Failure;
+use crate::domain::fault::{Counters, Failure};
+use crate::domain::fetch::Limits;
+use crate::domain::pace::Pacer;
 use crate::domain::query::Query;
-use crate::domain::run::{End, Run as Machine, Stop};
+use crate::domain::run::{Run as Machine, Status};
 use crate::domain::window::Window;
-use crate::error::{Error, Result};
-use crate::http::pool::{Job, Message, Pool};
+use crate::error::{Error, Result, Retry};
+use crate::http::agent::{self, Hosts};
+use crate::http::pool::{Context, Job, Message, Pool};
+use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// How often a run looks whether it was cancelled, beside being told.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Takes a claimed run to its end. An error means that it could not even begin.
+/// Pages of a window, at most, and how often a window is read again because records moved.
+const PAGE_CAP: u32 = 10_000;
+const REREADS: u32 = 3;
+
+/// Intuit's limits for a company, whatever is set: 500 requests a minute, 10 a second.
+const INTUIT: (u32, u32) = (500, 10);
+
+/// Takes a claimed run to its end. An error means that it could not even begin, or that its rows could not be written.
 pub fn run(id: i64, name: &str) -> Result<()> {
     let mut work = Work::begin(id, name)?;
-    let end = work.to_its_end()?;
-    work.pool.stop();
-    work.finish(&end)
+    let status = work.to_its_end()?;
+    work.finish(status)
 }
 
 struct Work {
@@ -41,8 +51,9 @@ struct Work {
     keeper: Keeper,
     pool: Pool,
     machine: Machine,
-    lanes: usize,
-    rows: i64,
+    /// The failure that ended the run, where one did.
+    last: Option<Error>,
+    looked: Instant,
 }
 
 impl Work {
@@ -54,94 +65,117 @@ impl Work {
         let stored = spi::transaction(|| report::stored(&tables, id))?;
         let recent = spi::transaction(|| run::last_pace(name))?;
         let todo: Vec<Window> = run.range.windows().filter(|window| !stored.contains(&window.start)).collect();
-
-        raise::log(
-            PgLogLevel::LOG,
-            format!(
-                "qbo_raw: run {id} starts: {} of {name}, {} of {} windows to do, attempt {}",
-                run.entity.name,
-                todo.len(),
-                run.range.len(),
-                run.attempt
-            ),
-        );
         let lanes = guc::fetch_threads();
-        let keeper = Keeper::new(&connection)?;
-        let pool = keeper.pool(&connection, run.page_size, lanes, &recent)?;
-        let machine = Machine::new(todo, lanes);
-        Ok(Work { run, store: Store::new(tables, name), connection, keeper, pool, machine, lanes, rows: 0 })
+        let text = format!(
+            "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
+            run.entity.name,
+            todo.len(),
+            run.range.len(),
+            run.attempt
+        );
+        raise::log(PgLogLevel::LOG, text);
+
+        let settings = guc::http();
+        let hosts =
+            Hosts::new(connection.environment, guc::api_base_url().as_deref(), guc::oauth_base_url().as_deref())?;
+        let agent = agent::agent(&settings, &hosts)?;
+        let keeper = Keeper::new(&connection, &agent, &hosts);
+        let context = Context {
+            agent,
+            api_base: hosts.api.clone(),
+            realm: connection.realm.clone(),
+            limits: Limits {
+                page_size: run.page_size,
+                backoff: guc::backoff(),
+                page_cap: PAGE_CAP,
+                rereads: REREADS,
+            },
+            max_body_size: settings.max_body_size,
+            spool_dir: spool_dir(),
+            secrets: vec![connection.client_secret.clone()],
+            wake: latch::waker(),
+        };
+        let pool = Pool::start(lanes, context, pacer(&hosts), &recent)?;
+        let machine = Machine::new(todo, stored.len(), lanes);
+        let store = Store::new(tables, name);
+        Ok(Work { run, connection, store, keeper, pool, machine, last: None, looked: Instant::now() })
     }
 
-    fn to_its_end(&mut self) -> Result<End> {
+    fn to_its_end(&mut self) -> Result<Status> {
         loop {
-            while let Some(message) = self.pool.try_recv() {
-                self.hear(message)?;
+            // One message at a time: between two windows stored there is a look at the flag and at the signals.
+            match self.pool.try_recv() {
+                Some(message) => self.hear(message)?,
+                None => {
+                    self.show();
+                    let woken = latch::wait(LOOK);
+                    self.look(woken)?;
+                }
             }
-            while let Some((index, window)) = self.machine.next() {
+            self.look_now_and_then()?;
+            while let Some((index, window)) = self.machine.next_window() {
                 let query = Query { entity: self.run.entity, on: self.run.on, window };
                 self.pool.submit(Job { index, query });
             }
-            if let Some(end) = self.machine.end() {
-                return Ok(end);
+            if let Some(status) = self.machine.end() {
+                return Ok(status);
             }
-            self.show();
-            let woken = latch::wait(LOOK);
-            self.look(woken)?;
         }
     }
 
     /// What a fetch thread has to say.
     fn hear(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Page { .. } => Ok(()),
-            Message::TokenWanted { generation } => match self.keeper.renew(generation) {
-                Ok(token) => {
-                    self.pool.give_token(token);
-                    Ok(())
+            Message::TokenWanted { generation } => {
+                let id = self.run.id;
+                let cancelled = || spi::transaction(|| run::is_cancelled(id));
+                match self.keeper.renew(generation, cancelled) {
+                    Ok(token) => self.pool.give_token(token),
+                    Err(failure) => self.pool.no_token(failure),
                 }
-                Err(failure) => {
-                    self.pool.no_token(failure);
-                    Ok(())
-                }
-            },
-            Message::Failed { index, failure, started_at, window } => {
-                let attempt = self.attempt(window, started_at, failure.intuit_tid.clone());
-                self.machine.failed(index, &failure);
-                self.write_failed(&attempt, &failure)
+                Ok(())
             }
-            Message::Fetched { index, mut spool, counters, last_tid, started_at, window } => {
-                let attempt = self.attempt(window, started_at, last_tid);
+            Message::Failed { index, window, failure, started_at } => {
+                let attempt = self.attempt(window, started_at, failure.intuit_tid.clone());
+                let counts = self.machine.failed(index, &failure);
+                self.give_up(&attempt, counts, failure.counters, failure.into())
+            }
+            Message::Fetched { index, window, mut spool, counters, intuit_tid, started_at } => {
+                let attempt = self.attempt(window, started_at, intuit_tid);
                 self.machine.fetched(index);
                 let mut fetched = Fetched {
                     attempt: &attempt,
                     spool: &mut spool,
                     counters,
                     execution_date: self.run.execution_date,
+                    page_size: self.run.page_size,
                     pace: self.pool.recent(),
                 };
                 match self.keep(&mut fetched)? {
                     Ok(tally) => {
                         self.machine.stored(index);
-                        self.rows += tally.rows;
                         self.log_window(&attempt, &tally);
                         Ok(())
                     }
-                    Err(failure) => {
-                        self.machine.failed(index, &failure);
-                        self.write_failed(&attempt, &failure)
+                    Err(error) if error.retry() == Retry::Cancelled => {
+                        self.machine.cancel();
+                        Ok(())
+                    }
+                    Err(error) => {
+                        self.machine.failed(index, &Failure::new(error.code(), "XX000", error.to_string()));
+                        self.give_up(&attempt, true, counters, error)
                     }
                 }
             }
         }
     }
-}
 
-impl Work {
     fn attempt(&self, window: Window, started_at: DateTime<Utc>, intuit_tid: Option<String>) -> Attempt {
         Attempt { run: self.run.id, number: self.run.attempt, window, started_at, intuit_tid }
     }
 
-    /// Stores a window, with a few more tries for what passes by itself: locks, deadlocks, a full disk.
+    /// Stores a window, with a few more tries for what passes by itself: locks, deadlocks, a full disk, a table that has
+    /// to be made again.
     fn keep(&mut self, fetched: &mut Fetched) -> Result<std::result::Result<Tally, Error>> {
         let backoff = guc::backoff();
         let mut tries = 0;
@@ -150,27 +184,181 @@ impl Work {
                 Ok(tally) => return Ok(Ok(tally)),
                 Err(error) => error,
             };
-            match error.retry() {
-                Retry::Never => return Ok(Err(error)),
-                // Somebody cancelled the statement. If it was not qb_cancel, the window is stored again.
-                Retry::Cancelled => {
-                    if self.cancelled()? {
-                        return Ok(Err(error));
-                    }
-                    self.explain_cancel();
-                }
-                // A table went away under us: it is made again, and the window stored into it.
-                Retry::Tables => {
-                    self.store = Store::new(spi::transaction(|| tables::ensure(&self.store.tables().target))?, &self.connection.name);
-                }
-                Retry::Later => {}
+            let retry = error.retry();
+            if retry == Retry::Never || self.is_cancelled()? {
+                return Ok(Err(if retry == Retry::Never { error } else { cancelled() }));
             }
-            let Some(pause) = backoff.wait(tries, fastrand::f64()) else { return Ok(Err(error)) };
+            let Some(pause) = backoff.wait(tries, fastrand::f64()) else { return Ok(Err(not_cancelled(error))) };
             tries += 1;
-            raise::log(guc::log_level(), format!("qbo_raw: run {} tries to store a window again: {error}", self.run.id));
-            if self.pause(pause)? {
-                return Ok(Err(error));
+            let text = format!("qbo_raw: run {} stores a window again: {error}", self.run.id);
+            raise::log(guc::log_level(), text);
+            match retry {
+                Retry::Cancelled => self.explain_cancel(),
+                Retry::Tables => {
+                    let target = self.store.tables().target.clone();
+                    let tables = spi::transaction(|| tables::ensure(&target))?;
+                    self.store = Store::new(tables, &self.connection.name);
+                    let text = format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
+                    raise::warning(text, Some("Windows stored before are gone; queue the range again."));
+                }
+                _ if self.pause(pause)? => return Ok(Err(cancelled())),
+                _ => {}
             }
         }
     }
+
+    /// Writes down that a window failed, or was left for later.
+    fn give_up(&mut self, attempt: &Attempt, counts: bool, counters: Counters, error: Error) -> Result<()> {
+        let tally = Tally::requests(&counters);
+        if counts {
+            let (store, run) = (&self.store, self.run.id);
+            let written = spi::transaction(|| {
+                report::write(store.tables(), attempt, &tally, Some(&error))?;
+                run::add_failed(run, &tally, &error)
+            });
+            if written.is_err() {
+                // The report table cannot be written: at least the run says what happened.
+                spi::transaction(|| run::add_failed(run, &tally, &error))?;
+            }
+            let text = format!(
+                "qbo_raw: run {} window {} to {} failed after {} requests: {} ({error})",
+                self.run.id,
+                attempt.window.start.date_naive(),
+                attempt.window.end.date_naive(),
+                counters.requests,
+                error.code()
+            );
+            raise::log(guc::log_level(), text);
+        }
+        self.last = self.last.take().or(Some(error));
+        Ok(())
+    }
+
+    /// Looks at the flag when a signal says so, or when it is time.
+    fn look(&mut self, woken: Wake) -> Result<()> {
+        if woken == Wake::Cancel {
+            if self.is_cancelled()? {
+                self.machine.cancel();
+            } else {
+                self.explain_cancel();
+            }
+        }
+        Ok(())
+    }
+
+    fn look_now_and_then(&mut self) -> Result<()> {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            if self.is_cancelled()? {
+                self.machine.cancel();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_cancelled(&self) -> Result<bool> {
+        let id = self.run.id;
+        spi::transaction(|| run::is_cancelled(id))
+    }
+
+    /// Waits between two tries. True: the run was cancelled meanwhile.
+    fn pause(&self, pause: Duration) -> Result<bool> {
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            latch::wait(left.min(LOOK));
+            if self.is_cancelled()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// `pg_cancel_backend` interrupts a statement, no more: who wants the run to end says which one.
+    fn explain_cancel(&self) {
+        let text = format!("qbo_raw: run {} was interrupted and goes on", self.run.id);
+        let hint = ["To end it: SELECT raw.qb_cancel(", &self.run.id.to_string(), ");"].concat();
+        raise::warning(text, Some(&hint));
+    }
+
+    fn show(&self) {
+        session::show(&format!("qbo_raw: run {}, {} of {}", self.run.id, self.run.entity.name, self.connection.name));
+    }
+
+    fn log_window(&self, attempt: &Attempt, tally: &Tally) {
+        let text = format!(
+            "qbo_raw: run {} window {} to {}, attempt {}: {} pages, {} rows ({} new, {} updated, {} unchanged, {} rejected)",
+            attempt.run,
+            attempt.window.start.date_naive(),
+            attempt.window.end.date_naive(),
+            attempt.number,
+            tally.pages,
+            tally.rows,
+            tally.inserted,
+            tally.updated,
+            tally.skipped,
+            tally.rejected
+        );
+        raise::log(guc::log_level(), text);
+    }
+
+    fn finish(self, status: Status) -> Result<()> {
+        let (id, name) = (self.run.id, &self.connection.name);
+        let pace = self.pool.recent();
+        let error = self.last.as_ref().filter(|_| !matches!(status, Status::Success | Status::Cancelled));
+        spi::transaction(|| {
+            match status {
+                Status::Parked(pause) => run::park(id, pause)?,
+                _ => run::finish(id, status.as_str(), error)?,
+            }
+            run::keep_pace(name, &pace)
+        })?;
+        let totals = spi::transaction(|| run::totals(id))?.unwrap_or_default();
+        let text = match status {
+            Status::Parked(pause) => {
+                format!("qbo_raw: run {id} waits for {} s, as QuickBooks asked", pause.as_secs())
+            }
+            _ => format!("qbo_raw: run {id} ends as {}: {totals}", status.as_str()),
+        };
+        raise::log(PgLogLevel::LOG, text);
+        if let Some(error) = error {
+            let text = format!("qbo_raw: run {id} of {}: {error}", self.run.entity.name);
+            raise::warning(text, error.hint().as_deref());
+        }
+        Ok(())
+    }
+}
+
+/// The cancel that ended a window's storing was meant for the run.
+fn cancelled() -> Error {
+    Error::Database {
+        sqlstate: "57014".to_owned(),
+        message: "the run was cancelled".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// A statement that was interrupted again and again is an error of its window, not the end of the run.
+fn not_cancelled(error: Error) -> Error {
+    match error {
+        Error::Database { sqlstate, message, detail, hint } if sqlstate == "57014" => {
+            Error::Database { sqlstate: "57000".to_owned(), message, detail, hint }
+        }
+        other => other,
+    }
+}
+
+fn pacer(hosts: &Hosts) -> Pacer {
+    let (minute, second) = guc::pace();
+    if hosts.is_intuit() {
+        Pacer::new(minute.min(INTUIT.0), second.min(INTUIT.1))
+    } else {
+        Pacer::new(minute, second)
+    }
+}
+
+/// The server's own directory for temporary files; a worker's current directory is the data directory.
+fn spool_dir() -> PathBuf {
+    let dir = PathBuf::from("base/pgsql_tmp");
+    if dir.is_dir() || std::fs::create_dir(&dir).is_ok() { dir } else { std::env::temp_dir() }
 }

@@ -2,8 +2,6 @@
 //! Who works on what is a matter of advisory locks, so a crash, a restart or a promotion leaves nothing behind that looks
 //! alive; a run that is "running" without a lock behind it is taken up again.
 
-use super::config;
-use super::latch;
 use super::lock::{self, Lock};
 use super::raise;
 use super::run;
@@ -11,11 +9,10 @@ use super::session;
 use super::spi;
 use super::statement::Statement;
 use super::work;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pg::guc;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
-use std::time::Duration;
 
 /// Entry point; named in `launch`. The argument is the database, the extra text the transaction to wait for.
 #[pg_guard]

@@ -1,0 +1,155 @@
+//! The one HTTP agent, and which hosts it may talk to. Who names the host decides where the tokens go; so Intuit's hosts are
+//! compiled in, and another one has to be https, or this machine.
+
+use crate::error::{Error, Result};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// What can be set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Certificate authorities to trust beside the system's, as a PEM file.
+    pub ca_file: Option<String>,
+    pub proxy: Option<String>,
+    pub connect_timeout: Duration,
+    /// For a whole request.
+    pub request_timeout: Duration,
+    /// After decompression, in bytes.
+    pub max_body_size: u64,
+}
+
+/// Intuit runs two of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    Production,
+    Sandbox,
+}
+
+/// Where the two services are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    pub api: String,
+    pub oauth: String,
+}
+
+impl Hosts {
+    /// Intuit's hosts for the environment, unless they are replaced. Error: `Setting`, for a replacement that is neither
+    /// https nor this machine, or is more than scheme, host and port.
+    pub fn new(environment: Environment, api: Option<&str>, oauth: Option<&str>) -> Result<Hosts> {
+        let intuit = match environment {
+            Environment::Production => "https://quickbooks.api.intuit.com",
+            Environment::Sandbox => "https://sandbox-quickbooks.api.intuit.com",
+        };
+        Ok(Hosts {
+            api: replaced("qbo_raw.api_base_url", api, intuit)?,
+            oauth: replaced("qbo_raw.oauth_base_url", oauth, "https://oauth.platform.intuit.com")?,
+        })
+    }
+
+    /// Whether the API is Intuit's, whose limits hold whatever is set.
+    pub fn is_intuit(&self) -> bool {
+        self.api.ends_with(".intuit.com")
+    }
+
+    fn plain(&self) -> bool {
+        self.api.starts_with("http:") || self.oauth.starts_with("http:")
+    }
+}
+
+fn replaced(setting: &'static str, replacement: Option<&str>, default: &str) -> Result<String> {
+    match replacement {
+        None => Ok(default.to_owned()),
+        Some(url) => checked(url).map_err(|problem| Error::Setting { setting, problem: problem.to_owned() }),
+    }
+}
+
+/// `scheme://host[:port]` and nothing else. What the parser of the HTTP library would understand differently from a person
+/// (user names, odd spellings of addresses, control characters) is refused rather than interpreted.
+fn checked(url: &str) -> std::result::Result<String, &'static str> {
+    let url = url.trim_end_matches('/');
+    let (plain, authority) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(authority), _) => (false, authority),
+        (_, Some(authority)) => (true, authority),
+        _ => return Err("it must begin with https://"),
+    };
+    if authority.len() > 255 || !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
+        return Err("it must be a scheme, a host and perhaps a port, nothing else");
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']').ok_or("the address is not closed by a bracket")?;
+            address.parse::<Ipv6Addr>().map_err(|_| "the address in brackets is no IPv6 address")?;
+            (authority.get(..address.len() + 2).unwrap_or_default(), rest.strip_prefix(':').or(rest.is_empty().then_some("")))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, Some("")),
+        },
+    };
+    let port = port.ok_or("what follows the address is no port")?;
+    if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err("the port is none");
+    }
+    let looks_numeric = host.split('.').next_back().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()));
+    if host.is_empty() || host.ends_with('.') || (looks_numeric && host.parse::<Ipv4Addr>().is_err()) {
+        return Err("the host is none");
+    }
+    if plain && !is_loopback(host) {
+        return Err("plain http is for this machine only; a token would travel readable");
+    }
+    Ok(url.to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host == "[::1]" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Makes the agent. No redirect is followed, no proxy of the environment is used, verification cannot be switched off.
+/// Error: `Setting`, for a CA file or proxy that cannot be used.
+pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
+    let proxy = match &settings.proxy {
+        None => None,
+        Some(proxy) => Some(ureq::Proxy::new(proxy).map_err(|_| Error::Setting {
+            setting: "qbo_raw.proxy",
+            problem: "it is no proxy URL".to_owned(),
+        })?),
+    };
+    let roots = roots(settings.ca_file.as_deref())?;
+    let config = Agent::config_builder()
+        .https_only(!hosts.plain())
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(proxy)
+        .user_agent(concat!("qbo_raw/", env!("CARGO_PKG_VERSION"), " (PostgreSQL extension)"))
+        .accept("application/json")
+        .timeout_global(Some(settings.request_timeout))
+        .timeout_resolve(Some(settings.connect_timeout))
+        .timeout_connect(Some(settings.connect_timeout))
+        .max_idle_connections(10)
+        .max_idle_connections_per_host(10)
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
+        .build();
+    Ok(config.new_agent())
+}
+
+fn roots(ca_file: Option<&str>) -> Result<Vec<Certificate<'static>>> {
+    let system = rustls_native_certs::load_native_certs();
+    let mut roots: Vec<_> =
+        system.certs.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()).collect();
+    if let Some(path) = ca_file {
+        let problem = |problem: String| Error::Setting { setting: "qbo_raw.ca_file", problem };
+        let pem = std::fs::read(path).map_err(|error| problem(format!("\"{path}\": {error}")))?;
+        let before = roots.len();
+        roots.extend(parse_pem(&pem).filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        }));
+        if roots.len() == before {
+            return Err(problem(format!("\"{path}\" holds no certificate")));
+        }
+    }
+    Ok(roots)
+}

@@ -1,0 +1,245 @@
+//! The fetch threads: each takes a window, drives its machine against QuickBooks, spools what comes, and hands the whole
+//! window to the main thread through a channel.
+
+use super::api;
+use super::shared::{Nothing, Shared};
+use super::spool::Spool;
+use super::thread::{self, Wake};
+use crate::domain::fault::{Counters, Failure};
+use crate::domain::fetch::{Effect, Event, Fetch, Limits};
+use crate::domain::pace::Pacer;
+use crate::domain::secret::{Redactor, Secret};
+use crate::domain::token::Token;
+use crate::domain::window::Window;
+use chrono::{DateTime, Utc};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use ureq::Agent;
+
+pub use super::shared::Job;
+
+/// What the threads need to know.
+pub struct Context {
+    pub agent: Agent,
+    pub api_base: String,
+    pub realm: String,
+    pub limits: Limits,
+    /// After decompression, in bytes.
+    pub max_body_size: u64,
+    pub spool_dir: PathBuf,
+    /// Secrets that must not stand in a message.
+    pub secrets: Vec<Secret>,
+    pub wake: Wake,
+}
+
+/// What a thread tells the main thread.
+pub enum Message {
+    /// Another token is wanted than the one of this generation.
+    TokenWanted { generation: Option<u64> },
+    /// A window came whole.
+    Fetched {
+        index: usize,
+        window: Window,
+        spool: Spool,
+        counters: Counters,
+        intuit_tid: Option<String>,
+        started_at: DateTime<Utc>,
+    },
+    /// A window did not.
+    Failed { index: usize, window: Window, failure: Failure, started_at: DateTime<Utc> },
+}
+
+/// The threads of one run. Dropped or stopped, they end by themselves, and what they still say is heard by nobody.
+pub struct Pool {
+    shared: Arc<Shared>,
+    messages: Receiver<Message>,
+    agent: Agent,
+}
+
+impl Pool {
+    /// Starts so many threads, which keep this pace, after what was sent in the last minute.
+    pub fn start(lanes: usize, context: Context, pacer: Pacer, recent: &[u32; 60]) -> std::io::Result<Pool> {
+        let shared = Arc::new(Shared::new(pacer, recent));
+        let agent = context.agent.clone();
+        let context = Arc::new(context);
+        let (sender, messages) = channel();
+        for _ in 0..lanes.max(1) {
+            let worker = Lane { shared: shared.clone(), context: context.clone(), sender: sender.clone() };
+            thread::spawn("qbo_raw fetch", move || worker.work())?;
+        }
+        Ok(Pool { shared, messages, agent })
+    }
+
+    /// Hands a window to the threads.
+    pub fn submit(&self, job: Job) {
+        self.shared.add(job);
+    }
+
+    /// The next message, if there is one.
+    pub fn try_recv(&self) -> Option<Message> {
+        self.messages.try_recv().ok()
+    }
+
+    /// Gives the threads a token.
+    pub fn give_token(&self, token: Token) {
+        self.shared.give_token(token);
+    }
+
+    /// Tells them that there is none to be had: what they fetch fails.
+    pub fn no_token(&self, failure: Failure) {
+        self.shared.no_token(failure);
+    }
+
+    /// Requests of the last minute by second, newest first.
+    pub fn recent(&self) -> [u32; 60] {
+        self.shared.recent()
+    }
+}
+
+impl Drop for Pool {
+    /// Ends every wait and every request under way; nobody is waited for.
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.agent.clone().shutdown();
+    }
+}
+
+struct Lane {
+    shared: Arc<Shared>,
+    context: Arc<Context>,
+    sender: Sender<Message>,
+}
+
+impl Lane {
+    fn work(&self) {
+        while let Some(job) = self.shared.take() {
+            let started_at = Utc::now();
+            let message = catch_unwind(AssertUnwindSafe(|| self.window(&job, started_at))).unwrap_or_else(|_| {
+                let failure = Failure::new("internal", "XX000", "a fetch thread panicked");
+                Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
+            });
+            match message {
+                Some(message) => self.tell(message),
+                None => return,
+            }
+        }
+    }
+
+    fn tell(&self, message: Message) {
+        // When nobody listens the pool is gone, and `take` says so next.
+        if self.sender.send(message).is_ok() {
+            (self.context.wake)();
+        }
+    }
+
+    /// Fetches one window. None: stopped.
+    fn window(&self, job: &Job, started_at: DateTime<Utc>) -> Option<Message> {
+        let context = &self.context;
+        let mut machine = Fetch::new(job.query, context.limits);
+        let mut spool = Spool::new(context.spool_dir.clone());
+        // The token last used, and the generation that was refused.
+        let (mut used, mut refused): (Option<(u64, Secret)>, Option<u64>) = (None, None);
+        let mut effects: VecDeque<Effect> = machine.step(Event::Start, Utc::now(), fastrand::f64()).into();
+        let failed = |failure: Failure, used: &Option<(u64, Secret)>| {
+            let failure = self.redacted(failure, used);
+            Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
+        };
+        while let Some(effect) = effects.pop_front() {
+            let event = match effect {
+                Effect::Keep(kept) => match spool.push(&kept, &job.query.page(kept.slice)) {
+                    Ok(()) => continue,
+                    Err(error) => return failed(no_spool(&error), &used),
+                },
+                Effect::Poison { number, position, fault, after } => {
+                    let reason = poisoned(position, &fault.failure(), after.as_deref());
+                    let reason = self.redactor(&used).scrub(&reason);
+                    match spool.push_poison(number, &job.query.page(alone(position)), reason) {
+                        Ok(()) => continue,
+                        Err(error) => return failed(no_spool(&error), &used),
+                    }
+                }
+                Effect::Restart => {
+                    spool.restart();
+                    continue;
+                }
+                Effect::Done(counters) => {
+                    let intuit_tid = machine.intuit_tid().map(str::to_owned);
+                    let (index, window) = (job.index, job.query.window);
+                    return Some(Message::Fetched { index, window, spool, counters, intuit_tid, started_at });
+                }
+                Effect::Failed(failure) => return failed(failure, &used),
+                Effect::Wait { for_, everyone } => {
+                    if !self.shared.sleep(for_, everyone) {
+                        return None;
+                    }
+                    Event::Waited
+                }
+                Effect::Renew => {
+                    refused = used.as_ref().map(|(generation, _)| *generation);
+                    Event::Token
+                }
+                Effect::Send(slice) => {
+                    if !self.shared.may_send() {
+                        return None;
+                    }
+                    let want = |generation| self.tell(Message::TokenWanted { generation });
+                    let (generation, token) = match self.shared.token(refused, want) {
+                        Ok(token) => token,
+                        Err(Nothing::Stopped) => return None,
+                        Err(Nothing::NoToken(failure)) => return failed(*failure, &used),
+                    };
+                    let statement = job.query.page(slice);
+                    let answer = api::query(
+                        &context.agent,
+                        &context.api_base,
+                        &context.realm,
+                        &token,
+                        &statement,
+                        context.max_body_size,
+                    );
+                    used = Some((generation, token));
+                    if self.shared.is_stopped() {
+                        return None;
+                    }
+                    match answer {
+                        Ok(reply) => Event::Answer(reply),
+                        Err(lost) => Event::Lost(lost),
+                    }
+                }
+            };
+            effects.extend(machine.step(event, Utc::now(), fastrand::f64()));
+        }
+        failed(Failure::new("internal", "XX000", "the window's machine has nothing to do"), &used)
+    }
+
+    fn redactor(&self, used: &Option<(u64, Secret)>) -> Redactor {
+        let known: Vec<&Secret> = self.context.secrets.iter().chain(used.as_ref().map(|(_, token)| token)).collect();
+        Redactor::new(&known)
+    }
+
+    /// Faults are other people's text, and the gateway repeats the token in it.
+    fn redacted(&self, failure: Failure, used: &Option<(u64, Secret)>) -> Failure {
+        let redactor = self.redactor(used);
+        Failure { message: redactor.scrub(&failure.message), ..failure }
+    }
+}
+
+fn alone(position: u32) -> crate::domain::query::Slice {
+    crate::domain::query::Slice { start_position: position, max_results: 1 }
+}
+
+fn poisoned(position: u32, failure: &Failure, after: Option<&str>) -> String {
+    let place = match after {
+        Some(id) => format!("the record at position {position} of the window, after Id {id}"),
+        None => format!("the record at position {position} of the window"),
+    };
+    format!("QuickBooks cannot deliver {place}: {}", failure.message)
+}
+
+fn no_spool(error: &std::io::Error) -> Failure {
+    Failure::new("spool_failed", "58030", format!("the window's temporary file failed: {error}"))
+        .hint("Is there room on the disk of the data directory?")
+}

@@ -1,0 +1,39 @@
+//! Threads beside PostgreSQL's main thread. All signals are blocked in them before they begin: a handler of PostgreSQL must
+//! never run off the main thread. They are not joined; the process may end at any time.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+/// Wakes the main thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Starts a thread with all signals blocked. Threads that it starts itself, such as the resolver's, inherit that.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let mut all: libc::sigset_t = unsafe {
+        // SAFETY: a signal set is plain memory that sigfillset fills.
+        std::mem::zeroed()
+    };
+    let mut before = all;
+    // SAFETY: both sets live until the call returns; the mask of this thread is restored below.
+    unsafe {
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+    }
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    // SAFETY: the set was written by the call above.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+    }
+    started.map(|_| ())
+}
+
+/// Does one blocking call on a thread of its own; its value arrives in the channel, and then the main thread is woken.
+pub fn off_main<T: Send + 'static>(wake: Wake, call: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Receiver<T>> {
+    let (sender, receiver) = channel();
+    spawn("qbo_raw call", move || {
+        // Nobody may be listening any more.
+        let _ = sender.send(call());
+        wake();
+    })?;
+    Ok(receiver)
+}

@@ -1,0 +1,179 @@
+//! Renewing the token of a connection: does what `domain::token` says, step by step. No transaction is open while Intuit is
+//! asked, and from the moment a token is spent until the answer is stored nothing interrupts.
+
+use super::config::{self, Connection};
+use super::latch::{self, Hold};
+use super::lock::{self, Lock};
+use super::raise;
+use super::spi;
+use super::time;
+use crate::domain::fault::{Failure, Scope};
+use crate::domain::secret::{Redactor, Secret};
+use crate::domain::token::{Event, Renewal, Saved, Step, Token, TokenAnswer};
+use crate::error::{Error, Result};
+use crate::http::agent::Hosts;
+use crate::http::{oauth, thread};
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+use ureq::Agent;
+
+/// Renews the token of one connection.
+pub struct Keeper {
+    connection: i32,
+    client_id: String,
+    client_secret: Secret,
+    agent: Agent,
+    oauth_base: String,
+}
+
+impl Keeper {
+    /// For this connection, over this agent.
+    pub fn new(connection: &Connection, agent: &Agent, hosts: &Hosts) -> Self {
+        Keeper {
+            connection: connection.id,
+            client_id: connection.client_id.clone(),
+            client_secret: connection.client_secret.clone(),
+            agent: agent.clone(),
+            oauth_base: hosts.oauth.clone(),
+        }
+    }
+
+    /// Gets a token of another generation than `refused`: one that somebody stored meanwhile, or a new one. `given_up` is
+    /// asked during pauses; the renewal ends when it says yes.
+    pub fn renew(
+        &self,
+        refused: Option<u64>,
+        mut given_up: impl FnMut() -> Result<bool>,
+    ) -> std::result::Result<Token, Failure> {
+        let mut renewal = Renewal::new(refused);
+        let mut hold = None;
+        let mut locked = false;
+        let mut event = Event::Start;
+        let outcome = loop {
+            let outcome = match renewal.step(event) {
+                Step::Finish(outcome) => break outcome,
+                Step::TryLock => spi::transaction(|| lock::try_take(Lock::Token, self.connection)).map(|taken| {
+                    locked = taken;
+                    Event::Locked(taken)
+                }),
+                Step::Unlock => spi::transaction(|| lock::release(Lock::Token, self.connection)).map(|_| {
+                    locked = false;
+                    Event::Unlocked
+                }),
+                Step::Pause(pause) => self.pause(pause, hold.is_some(), &mut given_up).map(|()| Event::Waited),
+                Step::Read => {
+                    hold = None;
+                    spi::transaction(|| config::tokens(self.connection)).map(Event::Row)
+                }
+                Step::WriteIntent => spi::transaction(|| config::announce(self.connection)).map(|()| Event::Intended),
+                Step::Post(refresh) => {
+                    hold = Some(Hold::begin());
+                    let answer = self.post(&refresh);
+                    if !matches!(answer, TokenAnswer::Granted(_)) {
+                        hold = None;
+                    }
+                    Ok(Event::Answered(answer))
+                }
+                Step::Save { seen, used, grant } => {
+                    let saved = self.save(seen, &used, &grant);
+                    if saved == Saved::Stored {
+                        hold = None;
+                    }
+                    Ok(Event::Saved(saved))
+                }
+                Step::Mark { seen, state, message } => {
+                    spi::transaction(|| config::mark(self.connection, seen, state, &message)).map(|()| Event::Marked)
+                }
+            };
+            match outcome {
+                Ok(next) => event = next,
+                Err(error) => break Err(failed(&error)),
+            }
+        };
+        drop(hold);
+        if locked && spi::transaction(|| lock::release(Lock::Token, self.connection)).is_err() {
+            raise::warning("qbo_raw: the token lock could not be given back".to_owned(), None);
+        }
+        outcome
+    }
+
+    /// Spends the refresh token, on a thread of its own; the main thread waits on its latch.
+    fn post(&self, refresh: &Secret) -> TokenAnswer {
+        let (agent, base, id) = (self.agent.clone(), self.oauth_base.clone(), self.client_id.clone());
+        let (secret, token) = (self.client_secret.clone(), refresh.clone());
+        let call = move || oauth::refresh(&agent, &base, &id, &secret, &token);
+        let receiver = match thread::off_main(latch::waker(), call) {
+            Ok(receiver) => receiver,
+            Err(error) => return TokenAnswer::Unknown { message: error.to_string() },
+        };
+        loop {
+            match receiver.try_recv() {
+                Ok(answer) => return self.redacted(answer, refresh),
+                Err(TryRecvError::Disconnected) => {
+                    return TokenAnswer::Unknown { message: "the call did not return".to_owned() };
+                }
+                Err(TryRecvError::Empty) => {
+                    latch::wait(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    fn redacted(&self, answer: TokenAnswer, refresh: &Secret) -> TokenAnswer {
+        let redactor = Redactor::new(&[&self.client_secret, refresh]);
+        match answer {
+            TokenAnswer::InvalidGrant { description } => {
+                TokenAnswer::InvalidGrant { description: redactor.scrub(&description) }
+            }
+            TokenAnswer::InvalidClient { description } => {
+                TokenAnswer::InvalidClient { description: redactor.scrub(&description) }
+            }
+            TokenAnswer::Unknown { message } => TokenAnswer::Unknown { message: redactor.scrub(&message) },
+            granted => granted,
+        }
+    }
+
+    fn save(&self, seen: u64, used: &Secret, grant: &crate::domain::token::Grant) -> Saved {
+        match spi::transaction(|| config::save(self.connection, seen, used, grant, time::now())) {
+            Ok(saved) => saved,
+            Err(error) => {
+                let text = "qbo_raw: a new token could not be stored yet, it is tried again: ";
+                raise::warning([text, &error.to_string()].concat(), None);
+                Saved::NotNow
+            }
+        }
+    }
+
+    /// Waits. While a token is unsaved nobody can give up.
+    fn pause(
+        &self,
+        pause: Duration,
+        unsaved: bool,
+        given_up: &mut impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            latch::wait(left.min(Duration::from_secs(1)));
+            if !unsaved && given_up()? {
+                return Err(cancelled());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cancelled() -> Error {
+    Error::Database {
+        sqlstate: "57014".to_owned(),
+        message: "the run was cancelled".to_owned(),
+        detail: None,
+        hint: None,
+    }
+}
+
+/// PostgreSQL refused a step of the protocol: nothing was spent, or it is stored.
+fn failed(error: &Error) -> Failure {
+    let mut failure = Failure::new(error.code(), "55000", ["the token cannot be renewed: ", &error.to_string()].concat());
+    failure.hint = error.hint();
+    failure.scope(Scope::Run)
+}
