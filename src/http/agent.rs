@@ -2,7 +2,7 @@
 //! compiled in, and another one has to be https, or this machine.
 
 use crate::error::{Error, Result};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -50,7 +50,9 @@ impl Hosts {
 
     /// Whether the API is Intuit's, whose limits hold whatever is set.
     pub fn is_intuit(&self) -> bool {
-        self.api.ends_with(".intuit.com")
+        let (_, authority) = self.api.split_once("://").unwrap_or_default();
+        let host = authority.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        host == "intuit.com" || host.ends_with(".intuit.com")
     }
 
     fn plain(&self) -> bool {
@@ -92,14 +94,35 @@ fn checked(url: &str) -> std::result::Result<String, &'static str> {
     if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Err("the port is none");
     }
-    let looks_numeric = host.split('.').next_back().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()));
-    if host.is_empty() || host.ends_with('.') || (looks_numeric && host.parse::<Ipv4Addr>().is_err()) {
-        return Err("the host is none");
+    if !is_host(host) {
+        return Err("the host is none, or is written in a way that could be taken for another");
+    }
+    if is_nowhere(host) {
+        return Err("the address belongs to this link, to many hosts or to none");
     }
     if plain && !is_loopback(host) {
         return Err("plain http is for this machine only; a token would travel readable");
     }
     Ok(url.to_owned())
+}
+
+/// A name, or an address written out in full: what looks like a number in another spelling is an address to some parsers
+/// and a name to others.
+fn is_host(host: &str) -> bool {
+    if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    let looks_numeric = host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()));
+    !looks_numeric && host.split('.').all(|label| !label.is_empty() && !label.contains(['[', ']']))
+}
+
+/// Addresses at which a cloud's metadata service, a router or a whole network answers.
+fn is_nowhere(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        Ok(IpAddr::V6(v6)) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+        Err(_) => false,
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod api;
+mod lost;
 pub mod oauth;
 pub mod pool;
 pub mod shared;

@@ -60,15 +60,20 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts so many threads, which keep this pace, after what was sent in the last minute.
+    /// Starts so many threads, which keep this pace, after what was sent in the last minute. With fewer, where the system
+    /// gives no more; an error when there is none at all.
     pub fn start(lanes: usize, context: Context, pacer: Pacer, recent: &[u32; 60]) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared::new(pacer, recent));
         let agent = context.agent.clone();
         let context = Arc::new(context);
         let (sender, messages) = channel();
-        for _ in 0..lanes.max(1) {
-            let worker = Lane { shared: shared.clone(), context: context.clone(), sender: sender.clone() };
-            thread::spawn("qbo_raw fetch", move || worker.work())?;
+        for number in 0..lanes.max(1) {
+            let lane = Lane { shared: shared.clone(), context: context.clone(), sender: sender.clone() };
+            match thread::spawn("qbo_raw fetch", move || lane.work()) {
+                Err(error) if number == 0 => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
         Ok(Pool { shared, messages, agent })
     }
@@ -156,7 +161,7 @@ impl Lane {
                 Effect::Poison { number, position, fault, after } => {
                     let reason = poisoned(position, &fault.failure(), after.as_deref());
                     let reason = self.redactor(&used).scrub(&reason);
-                    match spool.push_poison(number, &job.query.page(alone(position)), reason) {
+                    match spool.push_poison(number, &job.query.page(alone(position)), &reason) {
                         Ok(()) => continue,
                         Err(error) => return failed(no_spool(&error), &used),
                     }
@@ -182,12 +187,9 @@ impl Lane {
                     Event::Token
                 }
                 Effect::Send(slice) => {
-                    if !self.shared.may_send() {
-                        return None;
-                    }
                     let want = |generation| self.tell(Message::TokenWanted { generation });
-                    let (generation, token) = match self.shared.token(refused, want) {
-                        Ok(token) => token,
+                    let (generation, token) = match self.shared.leave(refused, want) {
+                        Ok(leave) => leave,
                         Err(Nothing::Stopped) => return None,
                         Err(Nothing::NoToken(failure)) => return failed(*failure, &used),
                     };

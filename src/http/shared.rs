@@ -5,7 +5,7 @@ use crate::domain::fault::Failure;
 use crate::domain::pace::Pacer;
 use crate::domain::query::Query;
 use crate::domain::secret::Secret;
-use crate::domain::token::Token;
+use crate::domain::token::{LIFE, Token};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -116,8 +116,9 @@ impl Shared {
     /// Here is a token.
     pub fn give_token(&self, token: Token) {
         let mut state = self.lock();
-        // A twelfth of its life before its end: five minutes of an hour.
-        let renew_at = Instant::now() + token.valid_for.mul_f64(11.0 / 12.0);
+        // A twelfth of its life before its end: five minutes of an hour. No longer life is believed.
+        let renew_at = Instant::now() + token.valid_for.min(LIFE.1).mul_f64(11.0 / 12.0);
+        state.no_token = None;
         state.token = Some(Held { generation: token.generation, access: token.access, renew_at });
         state.wanted = None;
         drop(state);
@@ -130,8 +131,11 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for a token that is good and not of the generation `refused`. `want` tells the owner, once a generation.
-    pub fn token(&self, refused: Option<u64>, want: impl Fn(Option<u64>)) -> Result<(u64, Secret), Nothing> {
+    /// Waits for leave to send one request: a token that is good and not of the generation `refused`, and a place within
+    /// the limits. The place is taken last, together with the token: taken earlier, places would gather while a token is
+    /// renewed and then be spent all at once; and a token can run out during a pause. `want` tells the owner, once a
+    /// generation.
+    pub fn leave(&self, refused: Option<u64>, want: impl Fn(Option<u64>)) -> Result<(u64, Secret), Nothing> {
         let mut state = self.lock();
         loop {
             if state.stopped {
@@ -142,32 +146,22 @@ impl Shared {
             }
             let held = state.token.as_ref();
             let good = held.filter(|held| Some(held.generation) != refused && Instant::now() < held.renew_at);
-            if let Some(held) = good {
-                return Ok((held.generation, held.access.clone()));
+            if let Some((generation, access)) = good.map(|held| (held.generation, held.access.clone())) {
+                let now = self.now();
+                match state.pacer.try_take(now) {
+                    Ok(()) => return Ok((generation, access)),
+                    Err(wait) => state = self.wait(state, wait.max(Duration::from_millis(1))),
+                }
+                continue;
             }
             let generation = held.map(|held| held.generation);
-            if state.wanted != Some(generation) {
+            if state.wanted == Some(generation) {
+                state = self.wait(state, Duration::from_secs(60));
+            } else {
                 state.wanted = Some(generation);
                 drop(state);
                 want(generation);
                 state = self.lock();
-                continue;
-            }
-            state = self.wait(state, Duration::from_secs(60));
-        }
-    }
-
-    /// Waits until one more request may be sent. False: stopped.
-    pub fn may_send(&self) -> bool {
-        let mut state = self.lock();
-        loop {
-            if state.stopped {
-                return false;
-            }
-            let now = self.now();
-            match state.pacer.try_take(now) {
-                Ok(()) => return true,
-                Err(wait) => state = self.wait(state, wait.max(Duration::from_millis(1))),
             }
         }
     }

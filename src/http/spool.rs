@@ -2,7 +2,7 @@
 //! name when they are many, so that a window of any size takes little memory and leaves nothing behind.
 
 use crate::domain::fetch::Kept;
-use crate::domain::page::Row;
+use crate::domain::page::{Record, Row};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -35,6 +35,7 @@ pub struct SpooledRecord {
 /// A row that cannot be stored as a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpooledReject {
+    /// None from the spool: a row with a usable Id is a record. PostgreSQL may refuse a record later on.
     pub id: Option<String>,
     pub raw: Option<String>,
     pub reason: String,
@@ -71,37 +72,38 @@ impl Spool {
 
     /// Adds a page. Where an Id stands twice in it the newest version counts, else the later one.
     pub fn push(&mut self, kept: &Kept, statement: &str) -> Result<()> {
-        let mut page = SpooledPage { number: kept.number, request: request(statement)?, ..SpooledPage::default() };
-        let mut places: HashMap<&str, (usize, Option<chrono::DateTime<chrono::Utc>>)> = HashMap::new();
+        let mut records: Vec<(&Record, &Row)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut rejects = Vec::new();
         for row in kept.page.rows().iter().skip(kept.skip) {
-            let raw = kept.page.raw(row).to_owned();
             match row {
-                Row::Unusable(unusable) => {
-                    page.rejects.push(SpooledReject { id: None, raw: Some(raw), reason: unusable.reason.clone() });
-                }
-                Row::Record(record) => match places.get(record.id.as_str()).copied() {
-                    Some((_, updated)) if updated > record.updated => {}
-                    Some((place, _)) => {
-                        if let Some(there) = page.records.get_mut(place) {
-                            there.raw = raw;
-                        }
-                        places.insert(&record.id, (place, record.updated));
-                    }
+                Row::Unusable(unusable) => rejects.push((Some(kept.page.raw(row)), unusable.reason.as_str())),
+                Row::Record(record) => match places.get(record.id.as_str()).and_then(|place| records.get_mut(*place)) {
+                    Some((there, _)) if there.updated > record.updated => {}
+                    Some(there) => *there = (record, row),
                     None => {
-                        places.insert(&record.id, (page.records.len(), record.updated));
-                        let again = !self.seen.insert(self.hasher.hash_one(&record.id));
-                        page.records.push(SpooledRecord { id: record.id.clone(), raw, again });
+                        places.insert(&record.id, records.len());
+                        records.push((record, row));
                     }
                 },
             }
         }
-        self.write(&page)
+        self.begin(kept.number, statement)?;
+        put_number(&mut self.file, count(records.len())?)?;
+        for (record, row) in records {
+            let again = !self.seen.insert(self.hasher.hash_one(&record.id));
+            put(&mut self.file, &record.id)?;
+            put(&mut self.file, kept.page.raw(row))?;
+            self.file.write_all(&[u8::from(again)])?;
+        }
+        self.rejects(&rejects)
     }
 
     /// Adds a row that QuickBooks cannot deliver.
-    pub fn push_poison(&mut self, number: u32, statement: &str, reason: String) -> Result<()> {
-        let reject = SpooledReject { id: None, raw: None, reason };
-        self.write(&SpooledPage { number, request: request(statement)?, records: Vec::new(), rejects: vec![reject] })
+    pub fn push_poison(&mut self, number: u32, statement: &str, reason: &str) -> Result<()> {
+        self.begin(number, statement)?;
+        put_number(&mut self.file, 0)?;
+        self.rejects(&[(None, reason)])
     }
 
     /// Reads the pages from the beginning, as often as needed.
@@ -112,22 +114,18 @@ impl Spool {
         Ok(Pages { file: BufReader::with_capacity(1 << 16, file), left: self.pages })
     }
 
-    fn write(&mut self, page: &SpooledPage) -> Result<()> {
+    fn begin(&mut self, number: u32, statement: &str) -> Result<()> {
         self.pages += 1;
-        let file = &mut self.file;
-        put_number(file, page.number)?;
-        put(file, &page.request)?;
-        put_number(file, count(page.records.len())?)?;
-        for record in &page.records {
-            put(file, &record.id)?;
-            put(file, &record.raw)?;
-            file.write_all(&[u8::from(record.again)])?;
-        }
-        put_number(file, count(page.rejects.len())?)?;
-        for reject in &page.rejects {
-            put_option(file, reject.id.as_deref())?;
-            put_option(file, reject.raw.as_deref())?;
-            put(file, &reject.reason)?;
+        put_number(&mut self.file, number)?;
+        put(&mut self.file, &request(statement)?)
+    }
+
+    fn rejects(&mut self, rejects: &[(Option<&str>, &str)]) -> Result<()> {
+        put_number(&mut self.file, count(rejects.len())?)?;
+        for (raw, reason) in rejects {
+            self.file.write_all(&[u8::from(raw.is_some())])?;
+            put(&mut self.file, raw.unwrap_or_default())?;
+            put(&mut self.file, reason)?;
         }
         Ok(())
     }
@@ -159,7 +157,7 @@ impl Pages<'_> {
             page.records.push(SpooledRecord { id, raw, again: again != [0] });
         }
         for _ in 0..get_number(file)? {
-            page.rejects.push(SpooledReject { id: get_option(file)?, raw: get_option(file)?, reason: get(file)? });
+            page.rejects.push(SpooledReject { id: None, raw: get_option(file)?, reason: get(file)? });
         }
         Ok(page)
     }
@@ -180,11 +178,6 @@ fn put_number(file: &mut impl Write, number: u32) -> Result<()> {
 fn put(file: &mut impl Write, text: &str) -> Result<()> {
     put_number(file, count(text.len())?)?;
     file.write_all(text.as_bytes())
-}
-
-fn put_option(file: &mut impl Write, text: Option<&str>) -> Result<()> {
-    file.write_all(&[u8::from(text.is_some())])?;
-    put(file, text.unwrap_or_default())
 }
 
 fn get_number(file: &mut impl Read) -> Result<u32> {

@@ -1,1 +1,26 @@
-//! stub
+//! What the end-to-end tests stand on: private PostgreSQL servers, a database with a simulator for each test, and short
+//! words for what a DBA does. A test that cannot have what it needs fails; so everything here panics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod database;
+mod server;
+
+pub use database::{Database, RANGE, Refused, refused, rows};
+pub use server::Server;
+
+use std::time::{Duration, Instant};
+
+/// Waits until something holds; panics with its name when the time is over. How long it took.
+pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < at_most, "not within {at_most:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    began.elapsed()
+}
+
+/// Seconds, short.
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}

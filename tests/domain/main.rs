@@ -1,0 +1,16 @@
+//! Tests of the pure core: every rule by its public face, without PostgreSQL, socket or clock. Random tests have fixed seeds,
+//! so that a failure comes back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod entity;
+mod fault;
+mod fetch;
+mod pace;
+mod page;
+mod query;
+mod retry;
+mod run;
+mod secret;
+mod token;
+mod window;

@@ -1,0 +1,250 @@
+//! A database with the extension, a simulator of its own, and a connection between the two.
+
+use crate::{Server, seconds, wait_until};
+use postgres::{Client, SimpleQueryMessage};
+use qbo_sim::{Options, Sim};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// An error as PostgreSQL reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: String,
+    pub hint: String,
+}
+
+/// A database and its company.
+pub struct Database<'a> {
+    pub server: &'a Server,
+    pub name: String,
+    pub sim: Sim,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Days that all records of the simulator's companies lie in, as arguments of qb_backfill.
+pub const RANGE: &str = "'2025-07-01', '2025-09-30'";
+
+impl Database<'static> {
+    /// A database on the shared server, with a small company.
+    pub fn new() -> Self {
+        Database::with(Options::default())
+    }
+
+    /// With a company of this kind.
+    pub fn with(options: Options) -> Self {
+        Database::on(Server::shared(), options)
+    }
+}
+
+impl Default for Database<'static> {
+    fn default() -> Self {
+        Database::new()
+    }
+}
+
+impl<'a> Database<'a> {
+    /// On a server of the test's own.
+    pub fn on(server: &'a Server, options: Options) -> Self {
+        let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let sim = Sim::start(options).unwrap();
+        // Two copies of one template at once get in each other's way.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let guard = ONE_AT_A_TIME.lock();
+        server.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template"));
+        drop(guard);
+        let db = Database { server, name, sim };
+        db.set("qbo_raw.api_base_url", db.sim.url());
+        db.set("qbo_raw.oauth_base_url", db.sim.url());
+        db.set("qbo_raw.retry_delay", "20ms");
+        db.set("qbo_raw.requests_per_second", "100000");
+        db.set("qbo_raw.requests_per_minute", "1000000");
+        if let Some(path) = db.sim.ca_file() {
+            db.set("qbo_raw.ca_file", &path.display().to_string());
+        }
+        db.connect_company();
+        db
+    }
+
+    /// Sets the connection up with the newest refresh token.
+    pub fn connect_company(&self) {
+        let (realm, id, secret, token) = self.sim.credentials();
+        self.client()
+            .execute("SELECT raw.qb_connect($1, $2, $3, $4)", &[&realm, &id, &secret, &token])
+            .unwrap();
+    }
+
+    /// A setting of the database, which the worker reads when it starts.
+    pub fn set(&self, setting: &str, value: &str) {
+        let text = format!("LOAD 'qbo_raw'; ALTER DATABASE {} SET {setting} = '{value}'", self.name);
+        self.server.sql(&self.name, &text);
+    }
+
+    /// A connection as the superuser.
+    pub fn client(&self) -> Client {
+        self.server.connect(&self.name, "postgres").unwrap()
+    }
+
+    /// A connection as a role that can log in.
+    pub fn client_as(&self, role: &str) -> Client {
+        self.server.connect(&self.name, role).unwrap()
+    }
+
+    /// Runs statements.
+    pub fn exec(&self, text: &str) {
+        if let Err(error) = self.client().batch_execute(text) {
+            panic!("{text}: {error:?}");
+        }
+    }
+
+    /// All rows of a query, as text; NULL is empty.
+    pub fn rows(&self, text: &str) -> Vec<Vec<String>> {
+        rows(&mut self.client(), text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    }
+
+    /// The first value of a query, as text.
+    pub fn value(&self, text: &str) -> String {
+        self.rows(text).into_iter().next().and_then(|row| row.into_iter().next()).unwrap_or_default()
+    }
+
+    /// The first value of a query, as a number.
+    pub fn number(&self, text: &str) -> i64 {
+        self.value(text).parse().unwrap_or_else(|_| panic!("{text}: no number"))
+    }
+
+    /// The error that statements end with.
+    pub fn refused(&self, text: &str) -> Refused {
+        refused(&mut self.client(), text)
+    }
+
+    /// Queues a run of the whole range in windows of a week; its id.
+    pub fn queue(&self, entity: &str) -> i64 {
+        self.number(&format!("SELECT raw.qb_backfill('{entity}', {RANGE})"))
+    }
+
+    /// Waits for a run to end; its status.
+    pub fn ended(&self, run: i64) -> String {
+        self.ended_within(run, seconds(60))
+    }
+
+    /// The same within a time.
+    pub fn ended_within(&self, run: i64, at_most: Duration) -> String {
+        let status = || self.value(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}"));
+        wait_until(&format!("run {run} ends"), at_most, || !["queued", "running"].contains(&status().as_str()));
+        status()
+    }
+
+    /// Runs the whole range and expects it to succeed; the run's id.
+    pub fn backfill(&self, entity: &str) -> i64 {
+        let run = self.queue(entity);
+        let status = self.ended(run);
+        assert_eq!(status, "success", "{:?}\n{}", self.rows(&format!("SELECT * FROM raw.qb_run WHERE run_id = {run}")), self.server.log());
+        run
+    }
+
+    /// A column of a run.
+    pub fn of_run(&self, run: i64, column: &str) -> String {
+        self.value(&format!("SELECT {column} FROM raw.qb_run WHERE run_id = {run}"))
+    }
+
+    /// Process of the worker, once there is one.
+    pub fn worker(&self) -> i32 {
+        let find = format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'", self.name);
+        wait_until("there is a worker", seconds(10), || !self.value(&find).is_empty());
+        self.value(&find).parse().unwrap()
+    }
+
+    /// Whether a worker is at this database.
+    pub fn has_worker(&self) -> bool {
+        let find = format!("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'", self.name);
+        self.number(&find) > 0
+    }
+
+    /// Checks what must hold after a success: every record of the company is stored, equal as jsonb, and nothing else.
+    pub fn check_equal(&self, entity: &str, qbo: &str) {
+        let mut client = self.client();
+        client.batch_execute("CREATE TEMP TABLE truth (id text PRIMARY KEY, payload jsonb)").unwrap();
+        let insert = client.prepare("INSERT INTO truth SELECT * FROM unnest($1::text[], $2::text[]::jsonb[])").unwrap();
+        for ids in self.sim.ids(qbo).chunks(1_000) {
+            let records: Vec<String> = ids.iter().map(|id| self.sim.record(qbo, id).unwrap()).collect();
+            client.execute(&insert, &[&ids, &records]).unwrap();
+        }
+        let different = format!(
+            "SELECT count(*) FROM truth t FULL JOIN raw.qb_{entity} d USING (id) WHERE t.payload IS DISTINCT FROM d.payload"
+        );
+        let different = rows(&mut client, &different).unwrap();
+        assert_eq!(different, vec![vec!["0".to_owned()]], "records that are missing, invented or different");
+        assert_eq!(self.number(&format!("SELECT count(*) FROM raw.qb_{entity}")), self.sim.count(qbo) as i64);
+    }
+
+    /// Checks that the report rows of a run tile its range and that their sums are those of the run.
+    pub fn check_reports(&self, entity: &str, run: i64) {
+        let holes = format!(
+            "SELECT count(*) FROM (SELECT window_start, lag(window_end) OVER (ORDER BY window_start) AS before
+               FROM raw.backfill_report_{entity} WHERE run_id = {run} AND status = 'success') w
+              WHERE window_start <> before"
+        );
+        assert_eq!(self.value(&holes), "0", "the windows do not touch");
+        let sums = format!(
+            "SELECT min(window_start) = r.start_date::timestamp AT TIME ZONE 'UTC'
+                AND max(window_end) = (r.end_date + 1)::timestamp AT TIME ZONE 'UTC'
+                AND count(*) = r.windows_total AND count(*) = r.windows_done
+                AND sum(p.row_count) = r.row_count AND sum(p.inserted_count) = r.inserted_count
+                AND sum(p.updated_count) = r.updated_count AND sum(p.skipped_count) = r.skipped_count
+                AND sum(p.rejected_count) = r.rejected_count AND sum(p.request_count) = r.request_count
+                AND r.row_count = r.inserted_count + r.updated_count + r.skipped_count + r.rejected_count
+               FROM raw.backfill_report_{entity} p JOIN raw.qb_run r USING (run_id)
+              WHERE r.run_id = {run} AND p.status = 'success' GROUP BY r.run_id"
+        );
+        assert_eq!(self.value(&sums), "t", "{:?}", self.rows(&format!("SELECT * FROM raw.backfill_report_{entity} WHERE run_id = {run}")));
+    }
+
+    /// A client that collects its NOTICEs.
+    pub fn listening(&self) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        let mut config = self.server.config(&self.name, "postgres");
+        config.notice_callback(move |notice| {
+            hears.lock().unwrap().push(format!("{}: {}", notice.severity(), notice.message()));
+        });
+        (config.connect(postgres::NoTls).unwrap(), heard)
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut client) = self.server.connect("postgres", "postgres") {
+            let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+/// All rows of a query, as text.
+pub fn rows(client: &mut Client, text: &str) -> Result<Vec<Vec<String>>, postgres::Error> {
+    let messages = client.simple_query(text)?;
+    let rows = messages.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|column| row.get(column).unwrap_or_default().to_owned()).collect())
+        }
+        _ => None,
+    });
+    Ok(rows.collect())
+}
+
+/// The error that statements end with.
+pub fn refused(client: &mut Client, text: &str) -> Refused {
+    let error = match client.batch_execute(text) {
+        Ok(()) => panic!("{text}: it worked"),
+        Err(error) => error,
+    };
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{text}: {error:?}"));
+    Refused {
+        sqlstate: error.code().code().to_owned(),
+        message: error.message().to_owned(),
+        detail: error.detail().unwrap_or_default().to_owned(),
+        hint: error.hint().unwrap_or_default().to_owned(),
+    }
+}

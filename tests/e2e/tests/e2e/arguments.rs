@@ -1,0 +1,155 @@
+//! What is refused, how it is said, and what is done once however often it is asked.
+
+use qbo_e2e::{Database, RANGE, refused, rows, seconds};
+use qbo_sim::{Fault, When};
+use std::time::Duration;
+
+#[test]
+fn arguments_out_of_their_range_are_named() {
+    let db = Database::new();
+    let mut client = db.client();
+    // Arguments, SQLSTATE, part of the message, part of DETAIL or HINT.
+    let wrong = [
+        ("NULL, '2025-07-01', '2025-07-02'", "22004", "entity must not be null", ""),
+        ("'invoices', NULL, '2025-07-02'", "22004", "start_date must not be null", ""),
+        ("'invoices', '2025-07-01', NULL", "22004", "end_date must not be null", ""),
+        ("'invoices', '2025-07-01', '2025-07-02', NULL", "22004", "chunk_days must not be null", ""),
+        ("'invoices', '2025-07-01', '2025-07-02', page_size => NULL", "22004", "page_size must not be null", ""),
+        ("'invoices', '2025-07-01', '2025-07-02', window_on => NULL", "22004", "window_on must not be null", ""),
+        ("'invoices', '2025-07-01', '2025-07-02', connection => NULL", "22004", "connection must not be null", ""),
+        ("'invocies', '2025-07-01', '2025-07-02'", "22023", "unknown entity \"invocies\"", "Did you mean 'invoices'?"),
+        ("'', '2025-07-01', '2025-07-02'", "22023", "unknown entity", "raw.qb_entities"),
+        ("'Invoices; DROP TABLE x', '2025-07-01', '2025-07-02'", "22023", "unknown entity", ""),
+        ("repeat('🧾', 5000), '2025-07-01', '2025-07-02'", "22023", "unknown entity", ""),
+        ("'invoices', '2025-07-02', '2025-07-01'", "22023", "end_date 2025-07-01 is before start_date 2025-07-02", "Both days"),
+        ("'invoices', '1989-12-31', '2025-07-01'", "22023", "start_date is 1989-12-31", "1990-01-01"),
+        ("'invoices', '0001-01-01', '2025-07-01'", "22023", "start_date is", "1990-01-01"),
+        ("'invoices', '4713-01-01 BC', '2025-07-01'", "22023", "start_date is", "1990-01-01"),
+        ("'invoices', '2025-07-01', '2999-01-01'", "22023", "end_date is 2999-01-01", "two days from now"),
+        ("'invoices', '2025-07-01', '5874897-12-31'", "22023", "end_date is", "1990-01-01"),
+        ("'invoices', '-infinity', '2025-07-01'", "22023", "start_date is infinity", "1990-01-01"),
+        ("'invoices', '2025-07-01', 'infinity'", "22023", "end_date is infinity", "1990-01-01"),
+        ("'invoices', '2025-07-01', '2025-07-02', 0", "22023", "chunk_days is 0", "1 or more"),
+        ("'invoices', '2025-07-01', '2025-07-02', -7", "22023", "chunk_days is -7", "1 or more"),
+        ("'invoices', '2025-07-01', '2025-07-02', 7, 0", "22023", "page_size is 0", "1 to 1000"),
+        ("'invoices', '2025-07-01', '2025-07-02', 7, 1001", "22023", "page_size is 1001", "1 to 1000"),
+        ("'invoices', '2025-07-01', '2025-07-02', window_on => 'deleted'", "22023", "window_on is \"deleted\"", "'updated' or 'created'"),
+        ("'invoices', '2025-07-01', '2025-07-02', execution_date => 'infinity'", "22023", "execution_date is infinity", "finite"),
+        ("'invoices', '2025-07-01', '2025-07-02', connection => 'nobody'", "22023", "connection \"nobody\" does not exist", "raw.qb_connect"),
+    ];
+    for (arguments, sqlstate, message, advice) in wrong {
+        let error = refused(&mut client, &format!("SELECT raw.qb_backfill({arguments})"));
+        assert_eq!(error.sqlstate, sqlstate, "{arguments}: {error:?}");
+        assert!(error.message.contains(message), "{arguments}: {error:?}");
+        assert!(format!("{} {}", error.detail, error.hint).contains(advice), "{arguments}: {error:?}");
+    }
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 0);
+    assert_eq!(db.value("SELECT to_regclass('raw.qb_invoices')"), "", "no table was made");
+    assert_eq!(db.sim.request_count(), 0);
+    for call in ["raw.qb_cancel(NULL)", "raw.qb_cancel(4711)"] {
+        assert!(["22004", "22023"].contains(&refused(&mut client, &format!("SELECT {call}")).sqlstate.as_str()));
+    }
+    assert_eq!(refused(&mut client, "CALL raw.qb_wait(NULL)").sqlstate, "22004");
+    assert_eq!(refused(&mut client, "CALL raw.qb_wait(4711)").sqlstate, "22023");
+}
+
+#[test]
+fn every_spelling_of_an_entity_is_the_same_entity() {
+    let db = Database::new();
+    for spelling in ["invoices", " INVOICES ", "Invoice", "invoice"] {
+        let run = db.number(&format!("SELECT raw.qb_backfill('{spelling}', '2025-07-01', '2025-07-01')"));
+        assert_eq!(db.of_run(run, "entity"), "invoices");
+        assert_eq!(db.ended(run), "success");
+    }
+    assert_eq!(db.number("SELECT count(*) FROM pg_class WHERE relname LIKE 'qb_invoice%' AND relkind = 'r'"), 1);
+}
+
+#[test]
+fn the_same_live_run_is_joined() {
+    let db = Database::new();
+    db.sim.fault(When::Always, Fault::Stall(Duration::from_secs(3)));
+    let first = db.queue("invoices");
+    let (mut client, heard) = db.listening();
+    let second = rows(&mut client, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap();
+    assert_eq!(second[0][0], first.to_string());
+    assert!(heard.lock().unwrap().iter().any(|line| line.contains(&format!("run {first} already does this"))));
+    let other = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 8)"));
+    assert_ne!(other, first);
+    db.exec(&format!("SELECT raw.qb_cancel({first}), raw.qb_cancel({other})"));
+    db.ended(first);
+    db.ended(other);
+    assert_ne!(db.queue("invoices"), first, "a finished run is not joined");
+}
+
+#[test]
+fn a_rollback_sends_no_request() {
+    let db = Database::new();
+    let mut client = db.client();
+    client.batch_execute(&format!("BEGIN; SELECT raw.qb_backfill('invoices', {RANGE}); SELECT pg_sleep(0.5)")).unwrap();
+    assert!(!db.has_worker(), "nothing starts before the commit");
+    client.batch_execute("ROLLBACK").unwrap();
+    client
+        .batch_execute(&format!(
+            "DO $$ BEGIN PERFORM raw.qb_backfill('invoices', {}); RAISE EXCEPTION 'no'; EXCEPTION WHEN OTHERS THEN NULL; END $$",
+            RANGE
+        ))
+        .unwrap();
+    std::thread::sleep(seconds(1));
+    assert_eq!(db.sim.request_count() + db.sim.token_requests(), 0);
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 0);
+}
+
+#[test]
+fn work_begins_when_the_caller_commits() {
+    let db = Database::new();
+    let mut client = db.client();
+    client.batch_execute("BEGIN").unwrap();
+    let run = rows(&mut client, &format!("SELECT raw.qb_backfill('items', {RANGE})")).unwrap()[0][0].clone();
+    std::thread::sleep(seconds(1));
+    assert_eq!(db.sim.request_count(), 0);
+    client.batch_execute("COMMIT").unwrap();
+    assert_eq!(db.ended(run.parse().unwrap()), "success");
+}
+
+#[test]
+fn a_read_only_session_and_a_switched_off_server_say_so() {
+    let db = Database::new();
+    let call = format!("SELECT raw.qb_backfill('items', {RANGE})");
+    let error = db.refused(&format!("BEGIN READ ONLY; {call}"));
+    assert_eq!((error.sqlstate.as_str(), error.hint.is_empty()), ("25006", false));
+    db.set("qbo_raw.enabled", "off");
+    let error = db.refused(&call);
+    assert_eq!(error.sqlstate, "55000");
+    assert!(error.hint.contains("restored copy"), "{error:?}");
+}
+
+#[test]
+fn a_connection_without_credentials_says_which_is_missing() {
+    let db = Database::new();
+    db.exec("UPDATE raw.qb_config SET refresh_token = NULL");
+    let error = db.refused(&format!("SELECT raw.qb_backfill('items', {RANGE})"));
+    assert_eq!(error.sqlstate, "55000");
+    assert_eq!(error.message, "connection \"default\" has no refresh_token");
+}
+
+#[test]
+fn wrong_credentials_are_refused_without_being_repeated() {
+    let db = Database::new();
+    let secret = "this is a secret with blanks";
+    for arguments in [
+        format!("'12', 'id', '{secret}', 'token'"),
+        format!("'{secret}', 'id', 'secret', 'token'"),
+        format!("'12', 'id', 'secret', 'token', '{secret}'"),
+        format!("'12', 'id', 'secret', 'token', connection => '{secret}'"),
+        format!("'12', 'id', 'secret', '{secret}'"),
+        "'12', 'id', 'secret', 'token', target_schema => 'pg_catalog'".to_owned(),
+        "'12', 'id', 'secret', NULL".to_owned(),
+    ] {
+        let error = db.refused(&format!("SELECT raw.qb_connect({arguments})"));
+        assert!(error.sqlstate.starts_with("22"), "{error:?}");
+        assert!(!format!("{error:?}").contains(secret), "{error:?}");
+        assert!(!error.hint.is_empty(), "{error:?}");
+    }
+    let error = db.refused(&format!("INSERT INTO raw.qb_config (connection, client_secret) VALUES ('other', '{secret}')"));
+    assert!(!format!("{error:?}").contains(secret), "{error:?}");
+}

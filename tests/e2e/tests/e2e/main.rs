@@ -1,0 +1,12 @@
+//! What a DBA does and must see, on a real server with the simulator of QuickBooks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod arguments;
+mod backfill;
+mod faults;
+mod keep;
+mod rights;
+mod secrets;
+mod stop;
+mod tokens;
+mod watch;

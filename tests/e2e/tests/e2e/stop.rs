@@ -1,0 +1,237 @@
+//! Stopping, in every state: during a stall of QuickBooks, a back-off, a wait for a lock. And what is left after a crash.
+
+use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_sim::{Fault, Options, When};
+use std::time::{Duration, Instant};
+
+/// A second, and what looking costs.
+const AT_ONCE: Duration = Duration::from_millis(1_300);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Stall,
+    TokenBackOff,
+    BackOff,
+    LockWait,
+}
+
+const STATES: [State; 4] = [State::Stall, State::TokenBackOff, State::BackOff, State::LockWait];
+
+/// A run in this state, and what keeps it there.
+fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
+    match state {
+        State::Stall => {
+            db.sim.fault(When::From(3), Fault::Stall(seconds(30)));
+            let run = db.queue("invoices");
+            wait_until("it stalls", seconds(10), || db.sim.request_count() >= 3);
+            (run, None)
+        }
+        State::TokenBackOff => {
+            db.sim.fault(When::Token, Fault::named("503").unwrap());
+            let run = db.queue("invoices");
+            wait_until("it asks for a token", seconds(10), || db.value("SELECT auth_state FROM raw.qb_config") == "refreshing");
+            std::thread::sleep(Duration::from_millis(300));
+            (run, None)
+        }
+        State::BackOff => {
+            db.set("qbo_raw.retry_delay", "30s");
+            db.sim.fault(When::From(3), Fault::named("503").unwrap());
+            let run = db.queue("invoices");
+            wait_until("it backs off", seconds(10), || db.sim.request_count() >= 4);
+            std::thread::sleep(Duration::from_millis(200));
+            (run, None)
+        }
+        State::LockWait => {
+            db.backfill("invoices");
+            let mut holder = db.client();
+            holder.batch_execute("BEGIN; LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE").unwrap();
+            let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'raw.qb_invoices'::regclass";
+            wait_until("it waits for the lock", seconds(10), || {
+                holder.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0
+            });
+            (run, Some(holder))
+        }
+    }
+}
+
+#[test]
+fn cancel_ends_a_run_within_a_second_in_every_state() {
+    for state in STATES {
+        let db = Database::new();
+        let (run, holder) = run_in(&db, state);
+        let began = Instant::now();
+        db.exec(&format!("SELECT raw.qb_cancel({run})"));
+        assert_eq!(db.ended(run), "cancelled", "{state:?}");
+        assert!(began.elapsed() <= AT_ONCE, "{state:?}: {:?}", began.elapsed());
+        drop(holder);
+        // The next run is not hindered by the one that was cancelled.
+        db.sim.clear_faults();
+        wait_until("the worker left", seconds(10), || !db.has_worker());
+        db.set("qbo_raw.retry_delay", "20ms");
+        let again = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 11)"));
+        assert_eq!(db.ended(again), "success", "{state:?}: {}", db.of_run(again, "error_message"));
+        db.check_equal("invoices", "Invoice");
+    }
+}
+
+#[test]
+fn terminate_ends_the_worker_within_a_second_in_every_state() {
+    for state in STATES {
+        let db = Database::new();
+        let (run, holder) = run_in(&db, state);
+        let worker = db.worker();
+        let began = Instant::now();
+        db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+        wait_until("the worker is gone", seconds(5), || !db.has_worker());
+        assert!(began.elapsed() <= AT_ONCE, "{state:?}: {:?}", began.elapsed());
+        drop(holder);
+        assert_eq!(db.of_run(run, "status"), "running", "{state:?}: its row says what is left to do");
+        db.sim.clear_faults();
+        db.set("qbo_raw.retry_delay", "20ms");
+        assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+        assert_eq!(db.ended(run), "success", "{state:?}: {}", db.of_run(run, "error_message"));
+        db.check_equal("invoices", "Invoice");
+    }
+}
+
+#[test]
+fn pg_cancel_backend_interrupts_a_statement_and_not_the_run() {
+    let db = Database::new();
+    let (run, holder) = run_in(&db, State::LockWait);
+    let worker = db.worker();
+    db.exec(&format!("SELECT pg_cancel_backend({worker})"));
+    std::thread::sleep(Duration::from_millis(300));
+    drop(holder);
+    assert_eq!(db.ended(run), "success");
+    let db = Database::new();
+    let (run, _) = run_in(&db, State::Stall);
+    db.exec(&format!("SELECT pg_cancel_backend({})", db.worker()));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(db.of_run(run, "status"), "running");
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    assert_eq!(db.ended(run), "cancelled");
+}
+
+#[test]
+fn a_cancel_that_is_rolled_back_cancels_nothing() {
+    let db = Database::new();
+    db.sim.fault_times(When::From(3), Fault::Stall(seconds(2)), 1);
+    let run = db.queue("invoices");
+    wait_until("it works", seconds(10), || db.sim.request_count() >= 3);
+    db.exec(&format!("BEGIN; SELECT raw.qb_cancel({run}); ROLLBACK"));
+    assert_eq!(db.ended(run), "success");
+}
+
+#[test]
+fn drop_database_force_takes_effect_within_a_second() {
+    for state in STATES {
+        let db = Database::new();
+        let (_, holder) = run_in(&db, state);
+        drop(holder);
+        let began = Instant::now();
+        db.server.sql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", db.name));
+        assert!(began.elapsed() <= AT_ONCE, "{state:?}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn another_database_is_dropped_while_a_run_stalls() {
+    let db = Database::new();
+    let (run, _) = run_in(&db, State::Stall);
+    let began = Instant::now();
+    db.server.sql("postgres", "CREATE DATABASE bystander");
+    db.server.sql("postgres", "DROP DATABASE bystander");
+    assert!(began.elapsed() <= seconds(5), "{:?}", began.elapsed());
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+}
+
+#[test]
+fn no_snapshot_is_held_while_quickbooks_is_waited_for() {
+    let db = Database::new();
+    let (run, _) = run_in(&db, State::Stall);
+    let worker = db.worker();
+    for _ in 0..20 {
+        let held = db.rows(&format!(
+            "SELECT count(*) FILTER (WHERE backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) FROM pg_stat_activity WHERE pid = {worker} AND clock_timestamp() - xact_start > '200 ms'"
+        ));
+        assert_eq!(held, [["0"]]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let locks = db.rows(&format!("SELECT locktype, mode FROM pg_locks WHERE pid = {worker} AND locktype NOT IN ('advisory', 'virtualxid')"));
+    assert!(locks.is_empty(), "{locks:?}");
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+}
+
+#[test]
+fn a_fast_shutdown_takes_three_seconds_at_most_and_the_run_goes_on_afterwards() {
+    let server = Server::private("");
+    for state in STATES {
+        let db = Database::on(&server, Options::default());
+        let (run, holder) = run_in(&db, state);
+        drop(holder);
+        let took = server.stop("fast");
+        assert!(took <= seconds(3), "{state:?}: {took:?}");
+        server.start();
+        db.sim.clear_faults();
+        db.set("qbo_raw.retry_delay", "20ms");
+        let status = db.of_run(run, "status");
+        assert!(["running", "success"].contains(&status.as_str()), "{state:?}: {status}");
+        if status == "running" {
+            db.exec("SELECT raw.qb_tick()");
+        }
+        assert_eq!(db.ended(run), "success", "{state:?}");
+        db.check_equal("invoices", "Invoice");
+    }
+}
+
+#[test]
+fn kill_9_in_a_window_loses_nothing_and_asks_for_nothing_twice() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options { latency: Duration::from_millis(15), ..Options::default() });
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1, 5)"));
+    wait_until("some windows are stored", seconds(20), || db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 5);
+    // SAFETY: the worker of our own server.
+    unsafe { libc::kill(db.worker(), libc::SIGKILL) };
+    wait_until("the server is back", seconds(30), || server.connect(&db.name, "postgres").is_ok());
+    assert_eq!(db.of_run(run, "status"), "running");
+    let stored = db.rows("SELECT to_char(window_start AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM raw.backfill_report_invoices WHERE status = 'success'").concat();
+    let rows = db.number("SELECT count(*) FROM raw.qb_invoices");
+    let sum = db.number("SELECT sum(row_count) FROM raw.backfill_report_invoices WHERE status = 'success'");
+    assert_eq!(rows, sum, "a window is whole or absent");
+    let asked_before = db.sim.requests().len();
+
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "attempt"), "2");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", run);
+    for request in db.sim.requests().iter().skip(asked_before) {
+        for day in &stored {
+            assert!(!request.statement.contains(&format!(">= '{day}T")), "{day} was stored and asked for again");
+        }
+    }
+}
+
+#[test]
+fn qb_wait_picks_up_a_run_that_lost_its_worker() {
+    let db = Database::new();
+    db.sim.fault_times(When::From(3), Fault::Stall(seconds(30)), 4);
+    let run = db.queue("invoices");
+    wait_until("it works", seconds(10), || db.sim.request_count() >= 3);
+    db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
+    db.sim.clear_faults();
+    db.exec(&format!("CALL raw.qb_wait({run})"));
+    assert_eq!(db.of_run(run, "status"), "success");
+}
+
+#[test]
+fn no_free_worker_slot_leaves_the_run_queued_with_a_warning() {
+    let server = Server::private("max_worker_processes = 1");
+    let db = Database::on(&server, Options::default());
+    let (mut client, heard) = db.listening();
+    client.batch_execute(&format!("SELECT raw.qb_backfill('items', {RANGE})")).unwrap();
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard.iter().any(|line| line.starts_with("WARNING: no background worker slot is free")), "{heard:?}");
+    assert_eq!(db.value("SELECT status FROM raw.qb_run"), "queued");
+}

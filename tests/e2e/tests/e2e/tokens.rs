@@ -1,0 +1,125 @@
+//! Tokens: renewed in time, once, and never lost.
+
+use qbo_e2e::{Database, RANGE, seconds, wait_until};
+use qbo_sim::{Fault, Options, TokenEvent, TokenMode, When};
+use std::time::Duration;
+
+fn redemptions(db: &Database) -> usize {
+    db.sim.token_log().iter().filter(|event| matches!(event, TokenEvent::Redeemed(_))).count()
+}
+
+fn stored_is_newest(db: &Database) {
+    let (.., newest) = db.sim.credentials();
+    assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), newest);
+}
+
+#[test]
+fn an_access_token_that_ends_in_mid_run_is_renewed_once() {
+    let db = Database::with(Options { latency: Duration::from_millis(20), ..Options::default() });
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    wait_until("some windows are stored", seconds(20), || db.of_run(run, "windows_done").parse::<i32>().unwrap() > 10);
+    db.sim.rotate_next();
+    db.sim.expire_access_tokens();
+    assert_eq!(db.ended(run), "success");
+    db.check_equal("invoices", "Invoice");
+    assert_eq!(redemptions(&db), 2, "one at the start, one when it ended: {:?}", db.sim.token_log());
+    stored_is_newest(&db);
+    let refused = db.sim.requests().iter().filter(|request| request.status == 401).count();
+    assert!((1..=4).contains(&refused), "{refused} requests were refused, at most one a thread");
+}
+
+#[test]
+fn thirty_two_sessions_at_once_redeem_one_token() {
+    for mode in [TokenMode::Strict, TokenMode::Family] {
+        let db = Database::with(Options { tokens: mode, ..Options::default() });
+        std::thread::scope(|scope| {
+            for session in 0..32 {
+                let db = &db;
+                scope.spawn(move || {
+                    let entity = ["invoices", "customers", "items"][session % 3];
+                    db.number(&format!("SELECT raw.qb_backfill('{entity}', {RANGE}, {})", 7 + session / 3))
+                });
+            }
+        });
+        wait_until("all runs end", seconds(90), || db.number("SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')") == 0);
+        assert_eq!(db.rows("SELECT status, count(*) FROM raw.qb_run GROUP BY 1"), [["success", "32"]]);
+        assert_eq!(redemptions(&db), 1, "{mode:?}: {:?}", db.sim.token_log());
+        stored_is_newest(&db);
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_blocks_the_run_and_is_not_tried_again() {
+    let db = Database::new();
+    db.sim.revoke_tokens();
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "blocked_auth");
+    assert_eq!(db.of_run(run, "error_code"), "needs_reauth");
+    assert!(db.of_run(run, "error_hint").contains("raw.qb_connect"));
+    assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "needs_reauth");
+    assert_ne!(db.value("SELECT refresh_token FROM raw.qb_config"), "", "the token stays: an outage can look the same");
+    let asked = db.sim.token_requests();
+    assert_eq!(asked, 1);
+    let again = db.queue("invoices");
+    assert_eq!(db.ended(again), "blocked_auth");
+    assert_eq!(db.sim.token_requests(), asked, "no further call");
+    assert_eq!(db.sim.request_count(), 0);
+}
+
+#[test]
+fn a_wrong_client_is_told_from_a_wrong_token() {
+    let db = Database::new();
+    db.exec("UPDATE raw.qb_config SET client_secret = 'wrong'");
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "blocked_auth");
+    assert_eq!(db.of_run(run, "error_code"), "bad_client");
+    // New credentials by hand: a new generation, and everything is well.
+    db.connect_company();
+    db.backfill("invoices");
+}
+
+#[test]
+fn an_answer_that_is_lost_is_asked_for_again_with_the_same_token() {
+    for (mode, status) in [(TokenMode::Lazy, "success"), (TokenMode::Grace, "success"), (TokenMode::Strict, "blocked_auth")] {
+        let db = Database::with(Options { tokens: mode, ..Options::default() });
+        db.sim.fault_times(When::Token, Fault::LoseAnswer, 1);
+        let run = db.queue("items");
+        assert_eq!(db.ended(run), status, "{mode:?}: {}", db.of_run(run, "error_message"));
+        let flagged = db.value("SELECT auth_state FROM raw.qb_config") == "needs_reauth";
+        assert_eq!(flagged, status != "success", "{mode:?}: a token that is lost is flagged");
+    }
+}
+
+#[test]
+fn an_outage_of_the_token_service_keeps_the_token() {
+    let db = Database::new();
+    let before = db.value("SELECT refresh_token FROM raw.qb_config");
+    db.sim.fault_times(When::Token, Fault::named("503").unwrap(), 2);
+    db.backfill("items");
+    assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), before);
+    assert_eq!(db.sim.token_requests(), 1, "the two that failed were not counted by the service itself");
+}
+
+#[test]
+fn a_token_that_a_person_writes_during_a_refresh_stays() {
+    let db = Database::new();
+    db.sim.fault_times(When::Token, Fault::Stall(Duration::from_secs(2)), 1);
+    let run = db.queue("items");
+    wait_until("the refresh is under way", seconds(10), || db.value("SELECT auth_state FROM raw.qb_config") == "refreshing");
+    db.exec("UPDATE raw.qb_config SET refresh_token = 'written-by-a-person'");
+    db.ended(run);
+    assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), "written-by-a-person");
+}
+
+#[test]
+fn a_companys_401_for_ever_ends_the_run_soon() {
+    let db = Database::new();
+    db.sim.fault(When::Always, Fault::named("401").unwrap());
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "failed");
+    assert_eq!(db.of_run(run, "error_code"), "unauthorized");
+    assert!(db.sim.request_count() <= 3, "{} requests", db.sim.request_count());
+    assert!(redemptions(&db) <= 2, "{:?}", db.sim.token_log());
+    let told = format!("{} {}", db.of_run(run, "error_message"), db.rows("SELECT error_message FROM raw.backfill_report_invoices").concat().concat());
+    assert!(!told.contains("the-token-itself") || told.contains("Token expired"), "{told}");
+}

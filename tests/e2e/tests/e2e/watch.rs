@@ -1,0 +1,86 @@
+//! What a person sees while a run works, and afterwards.
+
+use qbo_e2e::{Database, RANGE, seconds, wait_until};
+use qbo_sim::{Fault, Options, When};
+use std::time::Duration;
+
+#[test]
+fn qb_wait_draws_a_bar_and_ends_with_a_summary() {
+    let db = Database::with(Options { latency: Duration::from_millis(60), ..Options::default() });
+    let (mut client, heard) = db.listening();
+    client.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}, 3))")).unwrap();
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard.iter().any(|line| line.contains("rows/s") && line.contains("left") && line.contains('█') && line.contains('░')), "{heard:#?}");
+    let last = heard.last().unwrap();
+    assert!(last.contains("success") && last.contains("500 rows (500 new, 0 updated, 0 unchanged, 0 rejected)"), "{last}");
+    assert!(heard.iter().all(|line| line.chars().count() <= 140), "{heard:#?}");
+    let (mut ascii, heard) = db.listening();
+    ascii.batch_execute(&format!("SET client_encoding = 'LATIN1'; CALL raw.qb_wait(raw.qb_backfill('items', {RANGE}, 3))")).unwrap();
+    assert!(heard.lock().unwrap().iter().all(|line| line.is_ascii()), "{heard:#?}");
+}
+
+#[test]
+fn qb_wait_ends_with_the_error_of_a_failed_run_and_after_its_time() {
+    let db = Database::new();
+    db.sim.fault(When::Always, Fault::named("403").unwrap());
+    let error = db.refused(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}))"));
+    assert_eq!(error.sqlstate, "38000");
+    assert!(error.detail.contains("forbidden") && error.hint.contains("realm_id"), "{error:?}");
+    db.sim.clear_faults();
+    db.sim.fault(When::Always, Fault::Stall(seconds(20)));
+    let error = db.refused(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}), '1 second')"));
+    assert_eq!(error.sqlstate, "57014");
+    assert!(error.hint.contains("the run goes on"), "{error:?}");
+    let run = db.number("SELECT max(run_id) FROM raw.qb_run");
+    assert_eq!(db.of_run(run, "status"), "running");
+    let progress = db.rows("SELECT run_id, entity, status, windows, of_windows FROM raw.qb_progress");
+    assert_eq!(progress, [[run.to_string().as_str(), "invoices", "running", "0", "14"]]);
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    let error = db.refused(&format!("CALL raw.qb_wait({run})"));
+    assert_eq!(error.sqlstate, "57014");
+}
+
+#[test]
+fn the_worker_shows_itself() {
+    let db = Database::new();
+    db.sim.fault(When::From(2), Fault::Stall(seconds(20)));
+    let run = db.queue("invoices");
+    wait_until("it works", seconds(10), || db.sim.request_count() >= 2);
+    std::thread::sleep(Duration::from_millis(300));
+    let shown = db.rows(&format!("SELECT backend_type, application_name, state, query, wait_event_type FROM pg_stat_activity WHERE pid = {}", db.worker()));
+    let text = format!("qbo_raw: run {run}, invoices of default");
+    assert_eq!(shown, [["qbo_raw worker", "qbo_raw", "active", text.as_str(), "Extension"]]);
+    let lock = db.number(&format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {} AND pid = {}", 0x7162_6f01, db.worker()));
+    assert_eq!(lock, 1, "ownership is a lock");
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+}
+
+#[test]
+fn the_log_has_two_lines_a_run() {
+    let db = Database::new();
+    let run = db.backfill("items");
+    let own: Vec<String> = db
+        .server
+        .log()
+        .lines()
+        .filter(|line| line.contains(&format!(" {} LOG:", db.name)) && line.contains(&format!("qbo_raw: run {run} ")))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(own.len(), 2, "{own:#?}");
+    assert!(own[0].contains("starts: items") && own[1].contains("ends as success: 14 of 14 windows, 40 rows"), "{own:#?}");
+}
+
+#[test]
+fn tables_are_described_and_stored_with_lz4_where_the_server_has_it() {
+    let db = Database::new();
+    db.backfill("invoices");
+    let undescribed = db.rows(
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+          WHERE c.relnamespace = 'raw'::regnamespace AND c.relname IN ('qb_config', 'qb_run', 'qb_pace', 'qb_invoices', 'backfill_report_invoices')
+            AND col_description(c.oid, a.attnum) IS NULL",
+    );
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+    let has = db.value("SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'") == "t";
+    let uses = db.value("SELECT attcompression FROM pg_attribute WHERE attrelid = 'raw.qb_invoices'::regclass AND attname = 'payload'");
+    assert_eq!(uses == "l", has);
+}
