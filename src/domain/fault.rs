@@ -150,6 +150,9 @@ struct Envelope {
 /// Longest message that is kept, in characters.
 const LONGEST: usize = 500;
 
+/// A fault in XML has about ten tags. The XML reader recurses, so deep nesting would overflow the stack.
+const MOST_TAGS: usize = 100;
+
 impl Fault {
     /// Reads an answer that is no page, whatever its shape: what was asked for says nothing about what comes.
     pub fn read(status: u16, body: &[u8]) -> Fault {
@@ -186,7 +189,7 @@ impl Fault {
     }
 
     fn from_xml(status: u16, text: &str) -> Option<Fault> {
-        if !text.starts_with('<') {
+        if !text.starts_with('<') || text.bytes().filter(|b| *b == b'<').count() > MOST_TAGS {
             return None;
         }
         let document = roxmltree::Document::parse(text).ok()?;

@@ -44,13 +44,14 @@ pub struct Redactor {
 impl Redactor {
     /// Knows these secrets, beside everything that looks like a token.
     pub fn new(known: &[&Secret]) -> Self {
-        Redactor {
-            known: known
-                .iter()
-                .filter(|secret| secret.expose().len() >= 6)
-                .map(|secret| (*secret).clone())
-                .collect(),
-        }
+        let mut known: Vec<Secret> = known
+            .iter()
+            .filter(|secret| secret.expose().len() >= 6)
+            .map(|secret| (*secret).clone())
+            .collect();
+        // The longest first: of one that contains another nothing may be left.
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        Redactor { known }
     }
 
     /// The text without secrets.

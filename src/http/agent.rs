@@ -76,14 +76,19 @@ fn checked(url: &str) -> std::result::Result<String, &'static str> {
         (_, Some(authority)) => (true, authority),
         _ => return Err("it must begin with https://"),
     };
-    if authority.len() > 255 || !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
+    if authority.len() > 255
+        || !authority.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    {
         return Err("it must be a scheme, a host and perhaps a port, nothing else");
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (address, rest) = rest.split_once(']').ok_or("the address is not closed by a bracket")?;
             address.parse::<Ipv6Addr>().map_err(|_| "the address in brackets is no IPv6 address")?;
-            (authority.get(..address.len() + 2).unwrap_or_default(), rest.strip_prefix(':').or(rest.is_empty().then_some("")))
+            (
+                authority.get(..address.len() + 2).unwrap_or_default(),
+                rest.strip_prefix(':').or(rest.is_empty().then_some("")),
+            )
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -112,21 +117,26 @@ fn is_host(host: &str) -> bool {
     if host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok() {
         return true;
     }
-    let looks_numeric = host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()));
+    let looks_numeric =
+        host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()));
     !looks_numeric && host.split('.').all(|label| !label.is_empty() && !label.contains(['[', ']']))
 }
 
 /// Addresses at which a cloud's metadata service, a router or a whole network answers.
 fn is_nowhere(host: &str) -> bool {
     match host.trim_matches(['[', ']']).parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        Ok(IpAddr::V4(v4)) => {
+            v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
+        }
         Ok(IpAddr::V6(v6)) => v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
         Err(_) => false,
     }
 }
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host == "[::1]" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host == "[::1]"
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Makes the agent. No redirect is followed, no proxy of the environment is used, verification cannot be switched off.
@@ -160,8 +170,11 @@ pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
 
 fn roots(ca_file: Option<&str>) -> Result<Vec<Certificate<'static>>> {
     let system = rustls_native_certs::load_native_certs();
-    let mut roots: Vec<_> =
-        system.certs.iter().map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned()).collect();
+    let mut roots: Vec<_> = system
+        .certs
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
+        .collect();
     if let Some(path) = ca_file {
         let problem = |problem: String| Error::Setting { setting: "qbo_raw.ca_file", problem };
         let pem = std::fs::read(path).map_err(|error| problem(format!("\"{path}\": {error}")))?;

@@ -25,7 +25,9 @@ pub fn lost(error: &Error) -> Lost {
 fn kind(error: &Error) -> LostKind {
     match error {
         Error::HostNotFound | Error::Timeout(Timeout::Resolve) => LostKind::Dns,
-        Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::Timeout(Timeout::Connect) => LostKind::Connect,
+        Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::Timeout(Timeout::Connect) => {
+            LostKind::Connect
+        }
         Error::Timeout(_) => LostKind::Timeout,
         Error::BodyExceedsLimit(_) => LostKind::TooLarge,
         Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => LostKind::Tls,
@@ -46,11 +48,17 @@ fn io_kind(error: &io::Error) -> LostKind {
         return LostKind::Dns;
     }
     match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied => LostKind::Connect,
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => LostKind::Connect,
+        ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied => {
+            LostKind::Connect
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            LostKind::Connect
+        }
         ErrorKind::TimedOut | ErrorKind::WouldBlock => LostKind::Timeout,
         // No descriptor is left for a socket.
-        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)) => LostKind::Connect,
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS)) => {
+            LostKind::Connect
+        }
         ErrorKind::InvalidData | ErrorKind::InvalidInput => LostKind::Encoding,
         // The decompressor's own: the data ends, the connection does not. A broken connection carries a text.
         ErrorKind::UnexpectedEof if inner.is_none() => LostKind::Encoding,

@@ -4,11 +4,12 @@
 use crate::domain::secret::Secret;
 use crate::domain::token::{Grant, LIFE, TokenAnswer};
 use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AccessToken, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope,
-    StandardRevocableToken, TokenResponse, TokenUrl,
+    AccessToken, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken,
+    RequestTokenError, Scope, StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -85,7 +86,13 @@ const MOST: u64 = 1 << 20;
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// Spends a refresh token. `base` is the OAuth host.
-pub fn refresh(agent: &Agent, base: &str, client_id: &str, client_secret: &Secret, refresh: &Secret) -> TokenAnswer {
+pub fn refresh(
+    agent: &Agent,
+    base: &str,
+    client_id: &str,
+    client_secret: &Secret,
+    refresh: &Secret,
+) -> TokenAnswer {
     let url = match TokenUrl::new(format!("{base}/oauth2/v1/tokens/bearer")) {
         Ok(url) => url,
         Err(error) => return TokenAnswer::Unknown { message: error.to_string() },
@@ -99,7 +106,8 @@ pub fn refresh(agent: &Agent, base: &str, client_id: &str, client_secret: &Secre
     match answer {
         Ok(token) => granted(&token),
         Err(RequestTokenError::ServerResponse(refused)) => {
-            let description = refused.error_description().cloned().unwrap_or_else(|| refused.error().to_string());
+            let description =
+                refused.error_description().cloned().unwrap_or_else(|| refused.error().to_string());
             match refused.error() {
                 BasicErrorResponseType::InvalidGrant => TokenAnswer::InvalidGrant { description },
                 BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
@@ -109,7 +117,9 @@ pub fn refresh(agent: &Agent, base: &str, client_id: &str, client_secret: &Secre
             }
         }
         Err(RequestTokenError::Request(error)) => TokenAnswer::Unknown { message: error.to_string() },
-        Err(RequestTokenError::Parse(..)) => TokenAnswer::Unknown { message: "the answer cannot be read".to_owned() },
+        Err(RequestTokenError::Parse(..)) => {
+            TokenAnswer::Unknown { message: "the answer cannot be read".to_owned() }
+        }
         Err(RequestTokenError::Other(message)) => TokenAnswer::Unknown { message },
     }
 }
@@ -119,10 +129,15 @@ fn granted(token: &IntuitToken) -> TokenAnswer {
     if access.is_empty() {
         return TokenAnswer::Unknown { message: "the answer has no access token".to_owned() };
     }
-    let ahead = |seconds: &Option<Seconds>| seconds.as_ref().and_then(Seconds::ahead).map(|life| life.min(LONGEST));
+    let ahead =
+        |seconds: &Option<Seconds>| seconds.as_ref().and_then(Seconds::ahead).map(|life| life.min(LONGEST));
     TokenAnswer::Granted(Grant {
         access: Secret::new(access.as_str()),
-        refresh: token.refresh_token.as_ref().map(|token| Secret::new(token.secret().as_str())).filter(|token| !token.is_empty()),
+        refresh: token
+            .refresh_token
+            .as_ref()
+            .map(|token| Secret::new(token.secret().as_str()))
+            .filter(|token| !token.is_empty()),
         expires_in: ahead(&token.expires_in).unwrap_or(LIFE.0).clamp(LIFE.0, LIFE.1),
         refresh_expires_in: ahead(&token.x_refresh_token_expires_in),
         refresh_hard_expires_in: ahead(&token.x_refresh_token_hard_expires_in),
@@ -132,10 +147,9 @@ fn granted(token: &IntuitToken) -> TokenAnswer {
 /// Carries a request of the oauth2 crate. The extra header asks Intuit to say when the authorization ends for good.
 fn send(agent: &Agent, request: HttpRequest) -> Result<HttpResponse, ureq::Error> {
     let (mut parts, body) = request.into_parts();
-    parts.headers.insert(
-        "x-include-refresh-token-hard-expires-in",
-        ureq::http::HeaderValue::from_static("true"),
-    );
+    parts
+        .headers
+        .insert("x-include-refresh-token-hard-expires-in", ureq::http::HeaderValue::from_static("true"));
     let request = ureq::http::Request::from_parts(parts, body);
     let request = agent.configure_request(request).timeout_global(Some(TIMEOUT)).build();
     let mut answer = agent.run(request)?;

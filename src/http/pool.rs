@@ -122,10 +122,11 @@ impl Lane {
     fn work(&self) {
         while let Some(job) = self.shared.take() {
             let started_at = Utc::now();
-            let message = catch_unwind(AssertUnwindSafe(|| self.window(&job, started_at))).unwrap_or_else(|_| {
-                let failure = Failure::new("internal", "XX000", "a fetch thread panicked");
-                Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
-            });
+            let message =
+                catch_unwind(AssertUnwindSafe(|| self.window(&job, started_at))).unwrap_or_else(|_| {
+                    let failure = Failure::new("internal", "XX000", "a fetch thread panicked");
+                    Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
+                });
             match message {
                 Some(message) => self.tell(message),
                 None => return,
@@ -218,7 +219,8 @@ impl Lane {
     }
 
     fn redactor(&self, used: &Option<(u64, Secret)>) -> Redactor {
-        let known: Vec<&Secret> = self.context.secrets.iter().chain(used.as_ref().map(|(_, token)| token)).collect();
+        let known: Vec<&Secret> =
+            self.context.secrets.iter().chain(used.as_ref().map(|(_, token)| token)).collect();
         Redactor::new(&known)
     }
 

@@ -58,14 +58,8 @@ impl Shared {
     /// With these limits, after what was sent in the last minute.
     pub fn new(mut pacer: Pacer, recent: &[u32; 60]) -> Self {
         pacer.seed(BEFORE, recent);
-        let state = State {
-            jobs: VecDeque::new(),
-            token: None,
-            wanted: None,
-            no_token: None,
-            pacer,
-            stopped: false,
-        };
+        let state =
+            State { jobs: VecDeque::new(), token: None, wanted: None, no_token: None, pacer, stopped: false };
         Shared { state: Mutex::new(state), changed: Condvar::new(), origin: Instant::now() }
     }
 

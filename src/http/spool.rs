@@ -78,14 +78,16 @@ impl Spool {
         for row in kept.page.rows().iter().skip(kept.skip) {
             match row {
                 Row::Unusable(unusable) => rejects.push((Some(kept.page.raw(row)), unusable.reason.as_str())),
-                Row::Record(record) => match places.get(record.id.as_str()).and_then(|place| records.get_mut(*place)) {
-                    Some((there, _)) if there.updated > record.updated => {}
-                    Some(there) => *there = (record, row),
-                    None => {
-                        places.insert(&record.id, records.len());
-                        records.push((record, row));
+                Row::Record(record) => {
+                    match places.get(record.id.as_str()).and_then(|place| records.get_mut(*place)) {
+                        Some((there, _)) if there.updated > record.updated => {}
+                        Some(there) => *there = (record, row),
+                        None => {
+                            places.insert(&record.id, records.len());
+                            records.push((record, row));
+                        }
                     }
-                },
+                }
             }
         }
         self.begin(kept.number, statement)?;
@@ -149,7 +151,8 @@ impl Iterator for Pages<'_> {
 impl Pages<'_> {
     fn read(&mut self) -> Result<SpooledPage> {
         let file = &mut self.file;
-        let mut page = SpooledPage { number: get_number(file)?, request: get(file)?, ..SpooledPage::default() };
+        let mut page =
+            SpooledPage { number: get_number(file)?, request: get(file)?, ..SpooledPage::default() };
         for _ in 0..get_number(file)? {
             let (id, raw) = (get(file)?, get(file)?);
             let mut again = [0];

@@ -28,7 +28,10 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
 }
 
 /// Does one blocking call on a thread of its own; its value arrives in the channel, and then the main thread is woken.
-pub fn off_main<T: Send + 'static>(wake: Wake, call: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Receiver<T>> {
+pub fn off_main<T: Send + 'static>(
+    wake: Wake,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Receiver<T>> {
     let (sender, receiver) = channel();
     spawn("qbo_raw call", move || {
         // Nobody may be listening any more.

@@ -109,8 +109,9 @@ pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateT
            FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED",
     );
     let generation = i64::try_from(seen).unwrap_or(i64::MAX);
-    let same =
-        spi::write(&lock, &[connection.into(), generation.into(), used.expose().into()], |row| row.get::<bool>(1))?;
+    let same = spi::write(&lock, &[connection.into(), generation.into(), used.expose().into()], |row| {
+        row.get::<bool>(1)
+    })?;
     match same.first() {
         None => {
             let there = Statement::fixed(
@@ -123,7 +124,10 @@ pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateT
         Some(_) => return Ok(Saved::Superseded),
     }
     let after = |lifetime: std::time::Duration| {
-        chrono::Duration::from_std(lifetime).ok().and_then(|lifetime| now.checked_add_signed(lifetime)).and_then(time::to_pg)
+        chrono::Duration::from_std(lifetime)
+            .ok()
+            .and_then(|lifetime| now.checked_add_signed(lifetime))
+            .and_then(time::to_pg)
     };
     let statement = Statement::fixed(
         "UPDATE raw.qb_config AS c

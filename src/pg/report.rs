@@ -66,7 +66,9 @@ pub fn stored(tables: &Tables, run: i64) -> Result<HashSet<DateTime<Utc>>> {
         &tables.target,
     );
     let starts = owner::run_as(tables.report_owner, || {
-        spi::read(&statement, &[run.into()], |row| Ok(row.get::<TimestampWithTimeZone>(1)?.and_then(time::from_pg)))
+        spi::read(&statement, &[run.into()], |row| {
+            Ok(row.get::<TimestampWithTimeZone>(1)?.and_then(time::from_pg))
+        })
     })?;
     Ok(starts.into_iter().flatten().collect())
 }

@@ -275,9 +275,9 @@ pub fn last_pace(connection: &str) -> Result<[u32; 60]> {
             AND p.as_of OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval)",
     );
     let mut recent = [0; 60];
-    if let Some((age, sent)) =
-        spi::read_one(&statement, &[connection.into()], |row| Ok((row.need::<i32>(1)?, row.need::<Vec<i32>>(2)?)))?
-    {
+    if let Some((age, sent)) = spi::read_one(&statement, &[connection.into()], |row| {
+        Ok((row.need::<i32>(1)?, row.need::<Vec<i32>>(2)?))
+    })? {
         let age = usize::try_from(age).unwrap_or(0);
         for (slot, count) in recent.iter_mut().skip(age).zip(sent) {
             *slot = u32::try_from(count).unwrap_or(0);

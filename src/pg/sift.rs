@@ -44,8 +44,9 @@ pub fn find(spool: &mut Spool) -> Result<Vec<Unfit>> {
 }
 
 fn cast(payloads: &[&str]) -> Result<()> {
-    let statement =
-        Statement::fixed("SELECT pg_catalog.count(p.payload::jsonb) FROM pg_catalog.unnest($1::text[]) AS p (payload)");
+    let statement = Statement::fixed(
+        "SELECT pg_catalog.count(p.payload::jsonb) FROM pg_catalog.unnest($1::text[]) AS p (payload)",
+    );
     spi::read(&statement, &[payloads.to_vec().into()], |_| Ok(())).map(|_| ())
 }
 

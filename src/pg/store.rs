@@ -112,13 +112,7 @@ impl Store {
         Ok(tally)
     }
 
-    fn page(
-        &mut self,
-        stamp: &Stamp,
-        page: &SpooledPage,
-        unfit: &[Unfit],
-        tally: &mut Tally,
-    ) -> Result<()> {
+    fn page(&mut self, stamp: &Stamp, page: &SpooledPage, unfit: &[Unfit], tally: &mut Tally) -> Result<()> {
         let mut good: Vec<&SpooledRecord> = Vec::with_capacity(page.records.len());
         for (place, record) in page.records.iter().enumerate() {
             match unfit.iter().find(|unfit| unfit.page == page.number && unfit.place == place) {
@@ -155,12 +149,7 @@ impl Store {
     }
 
     /// One statement; inserted and updated rows.
-    fn batch(
-        &mut self,
-        stamp: &Stamp,
-        page: &SpooledPage,
-        records: &[&SpooledRecord],
-    ) -> Result<(i64, i64)> {
+    fn batch(&mut self, stamp: &Stamp, page: &SpooledPage, records: &[&SpooledRecord]) -> Result<(i64, i64)> {
         let (chosen, inserted, updated) = self.upsert(stamp, page, records)?;
         if chosen == inserted + updated {
             return Ok((inserted, updated));

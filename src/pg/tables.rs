@@ -166,7 +166,12 @@ pub fn ensure(target: &Target) -> Result<Tables> {
     Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner })
 }
 
-fn ensure_one(target: &Target, table: &str, columns: &[Column], create: &[&'static str]) -> Result<pg_sys::Oid> {
+fn ensure_one(
+    target: &Target,
+    table: &str,
+    columns: &[Column],
+    create: &[&'static str],
+) -> Result<pg_sys::Oid> {
     if let Some(owner) = check(target, table, columns)? {
         return Ok(owner);
     }
@@ -176,7 +181,10 @@ fn ensure_one(target: &Target, table: &str, columns: &[Column], create: &[&'stat
             spi::run(&Statement::on(text, target), &[])?;
         }
         if columns.len() == DATA.len() && columns == DATA && has_lz4()? {
-            spi::run(&Statement::on("ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4", target), &[])?;
+            spi::run(
+                &Statement::on("ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4", target),
+                &[],
+            )?;
         }
         Ok(())
     })?;
@@ -205,7 +213,13 @@ fn check(target: &Target, table: &str, columns: &[Column]) -> Result<Option<pg_s
     );
     let found = spi::read_one(&find, &[target.schema().into(), table.into()], |row| {
         let kind: String = row.need(2)?;
-        Ok((row.need::<pg_sys::Oid>(1)?, kind, row.need::<pg_sys::Oid>(3)?, row.need::<String>(4)?, row.need::<bool>(5)?))
+        Ok((
+            row.need::<pg_sys::Oid>(1)?,
+            kind,
+            row.need::<pg_sys::Oid>(3)?,
+            row.need::<String>(4)?,
+            row.need::<bool>(5)?,
+        ))
     })?;
     let Some((relation, kind, owner, owner_name, trusted)) = found else { return Ok(None) };
     let name = [target.schema(), ".", table].concat();
@@ -254,8 +268,9 @@ fn need_key(target: &Target, table: &str) -> Result<()> {
 
 /// The role with this name.
 fn role(name: &str) -> Result<pg_sys::Oid> {
-    let statement =
-        Statement::fixed("SELECT o.oid FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) $1::name");
+    let statement = Statement::fixed(
+        "SELECT o.oid FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) $1::name",
+    );
     spi::read_one(&statement, &[name.into()], |row| row.need(1))?
         .ok_or_else(|| Error::MissingRole { role: name.to_owned() })
 }

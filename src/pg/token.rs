@@ -52,20 +52,26 @@ impl Keeper {
         let outcome = loop {
             let outcome = match renewal.step(event) {
                 Step::Finish(outcome) => break outcome,
-                Step::TryLock => spi::transaction(|| lock::try_take(Lock::Token, self.connection)).map(|taken| {
-                    locked = taken;
-                    Event::Locked(taken)
-                }),
+                Step::TryLock => {
+                    spi::transaction(|| lock::try_take(Lock::Token, self.connection)).map(|taken| {
+                        locked = taken;
+                        Event::Locked(taken)
+                    })
+                }
                 Step::Unlock => spi::transaction(|| lock::release(Lock::Token, self.connection)).map(|_| {
                     locked = false;
                     Event::Unlocked
                 }),
-                Step::Pause(pause) => self.pause(pause, hold.is_some(), &mut given_up).map(|()| Event::Waited),
+                Step::Pause(pause) => {
+                    self.pause(pause, hold.is_some(), &mut given_up).map(|()| Event::Waited)
+                }
                 Step::Read => {
                     hold = None;
                     spi::transaction(|| config::tokens(self.connection)).map(Event::Row)
                 }
-                Step::WriteIntent => spi::transaction(|| config::announce(self.connection)).map(|()| Event::Intended),
+                Step::WriteIntent => {
+                    spi::transaction(|| config::announce(self.connection)).map(|()| Event::Intended)
+                }
                 Step::Post(refresh) => {
                     hold = Some(Hold::begin());
                     let answer = self.post(&refresh);
@@ -82,7 +88,8 @@ impl Keeper {
                     Ok(Event::Saved(saved))
                 }
                 Step::Mark { seen, state, message } => {
-                    spi::transaction(|| config::mark(self.connection, seen, state, &message)).map(|()| Event::Marked)
+                    spi::transaction(|| config::mark(self.connection, seen, state, &message))
+                        .map(|()| Event::Marked)
                 }
             };
             match outcome {
@@ -173,7 +180,8 @@ fn cancelled() -> Error {
 
 /// PostgreSQL refused a step of the protocol: nothing was spent, or it is stored.
 fn failed(error: &Error) -> Failure {
-    let mut failure = Failure::new(error.code(), "55000", ["the token cannot be renewed: ", &error.to_string()].concat());
+    let mut failure =
+        Failure::new(error.code(), "55000", ["the token cannot be renewed: ", &error.to_string()].concat());
     failure.hint = error.hint();
     failure.scope(Scope::Run)
 }

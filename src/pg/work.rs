@@ -64,7 +64,8 @@ impl Work {
         let tables = spi::transaction(|| tables::ensure(&target))?;
         let stored = spi::transaction(|| report::stored(&tables, id))?;
         let recent = spi::transaction(|| run::last_pace(name))?;
-        let todo: Vec<Window> = run.range.windows().filter(|window| !stored.contains(&window.start)).collect();
+        let todo: Vec<Window> =
+            run.range.windows().filter(|window| !stored.contains(&window.start)).collect();
         let lanes = guc::fetch_threads();
         let text = format!(
             "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
@@ -76,8 +77,11 @@ impl Work {
         raise::log(PgLogLevel::LOG, text);
 
         let settings = guc::http();
-        let hosts =
-            Hosts::new(connection.environment, guc::api_base_url().as_deref(), guc::oauth_base_url().as_deref())?;
+        let hosts = Hosts::new(
+            connection.environment,
+            guc::api_base_url().as_deref(),
+            guc::oauth_base_url().as_deref(),
+        )?;
         let agent = agent::agent(&settings, &hosts)?;
         let keeper = Keeper::new(&connection, &agent, &hosts);
         let context = Context {
@@ -188,7 +192,9 @@ impl Work {
             if retry == Retry::Never || self.is_cancelled()? {
                 return Ok(Err(if retry == Retry::Never { error } else { cancelled() }));
             }
-            let Some(pause) = backoff.wait(tries, fastrand::f64()) else { return Ok(Err(not_cancelled(error))) };
+            let Some(pause) = backoff.wait(tries, fastrand::f64()) else {
+                return Ok(Err(not_cancelled(error)));
+            };
             tries += 1;
             let text = format!("qbo_raw: run {} stores a window again: {error}", self.run.id);
             raise::log(guc::log_level(), text);
@@ -281,7 +287,10 @@ impl Work {
     }
 
     fn show(&self) {
-        session::show(&format!("qbo_raw: run {}, {} of {}", self.run.id, self.run.entity.name, self.connection.name));
+        session::show(&format!(
+            "qbo_raw: run {}, {} of {}",
+            self.run.id, self.run.entity.name, self.connection.name
+        ));
     }
 
     fn log_window(&self, attempt: &Attempt, tally: &Tally) {

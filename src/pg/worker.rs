@@ -76,7 +76,10 @@ fn drain(name: &str, extension: pg_sys::Oid) -> Result<bool> {
         if let Err(error) = work::run(id, name) {
             // What keeps a run from even starting: it ends with that error.
             spi::transaction(|| run::finish(id, "failed", Some(&error)))?;
-            raise::warning(["qbo_raw: run ", &id.to_string(), " failed: ", &error.to_string()].concat(), None);
+            raise::warning(
+                ["qbo_raw: run ", &id.to_string(), " failed: ", &error.to_string()].concat(),
+                None,
+            );
         }
     }
 }

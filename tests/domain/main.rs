@@ -6,9 +6,11 @@
 mod entity;
 mod fault;
 mod fetch;
+mod model;
 mod pace;
 mod page;
 mod query;
+mod record;
 mod retry;
 mod run;
 mod secret;

@@ -1,8 +1,9 @@
 //! What the machine of a window makes of an answer, or of none.
 
-use super::{Effect, Fetch, Kept, Lost, LostKind, Purpose, Reply, State, Tries};
+use super::{Effect, Fetch, Guard, Kept, Lost, LostKind, Purpose, Reply, State, Tries};
 use crate::domain::fault::{Failure, Fault, Remedy, Scope};
 use crate::domain::page::{self, Page, PageError, Row};
+use crate::domain::query::Slice;
 use crate::domain::retry::{LONGEST_RETRY_AFTER, retry_after};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -23,7 +24,7 @@ impl Fetch {
                 self.tries = Tries::default();
                 match self.purpose {
                     Purpose::Rows { seam } => self.rows(page, seam),
-                    Purpose::Guard { ending } => self.guarded(&page, ending),
+                    Purpose::Guard { ending } => self.guarded(Some(&page), ending),
                 }
             }
             Err(PageError::Fault(fault)) => self.fault(fault, asked_to_wait, jitter),
@@ -113,6 +114,9 @@ impl Fetch {
             }
             Remedy::Shrink => self.shrink(fault.failure()),
             Remedy::Bisect => {
+                if let Purpose::Guard { ending } = self.purpose {
+                    return self.guarded(None, ending);
+                }
                 self.tries.poisoned += 1;
                 // 10000 was seen to pass by itself; 4002 never.
                 if fault.code.as_deref() == Some("10000") && self.tries.poisoned == 1 && !self.is_alone() {
@@ -171,10 +175,8 @@ impl Fetch {
             return self.shrink(fault.failure());
         }
         let after = self.last.take();
-        if let Some(id) = &after {
-            self.guard = Some((self.seen, id.clone()));
-        }
         self.seen += 1;
+        self.guards.push_back(Guard::Poison(self.seen));
         self.size = self.limits.page_size.clamp(1, crate::domain::query::MOST_RESULTS);
         self.tries = Tries::default();
         self.counters.rejected += 1;
@@ -219,6 +221,11 @@ impl Fetch {
             page.rows().iter().skip(skip).filter(|row| row.id().is_none()).count() as u64;
         self.seen = self.seen.saturating_add(u32::try_from(fresh).unwrap_or(u32::MAX));
         self.last = page.rows().last().and_then(Row::id).map(str::to_owned);
+        let with_id =
+            page.rows().iter().rev().zip(0..).find_map(|(row, back)| Some((back, row.id()?.to_owned())));
+        if let Some((back, id)) = with_id {
+            self.anchor = Some((self.seen.saturating_sub(back), id));
+        }
         if self.first.is_none() {
             self.first = first;
         }
@@ -243,33 +250,36 @@ impl Fetch {
     }
 
     fn go_on(&mut self) -> Vec<Effect> {
-        if self.guard.is_some() { self.ask_guard(false) } else { self.ask_rows() }
+        if self.guards.is_empty() { self.ask_rows() } else { self.ask_guard(false) }
     }
 
     fn end(&mut self) -> Vec<Effect> {
-        if self.guard.is_some() { self.ask_guard(true) } else { self.done() }
+        if self.guards.is_empty() { self.done() } else { self.ask_guard(true) }
     }
 
-    /// There is no seam behind a poisoned row. So the row before it is looked at once more, after the page behind it came.
+    /// Looks at the next guard, after the rows behind it came.
     fn ask_guard(&mut self, ending: bool) -> Vec<Effect> {
-        let Some((position, _)) = self.guard else { return self.ask_rows() };
+        let Some(Guard::Row(position, _) | Guard::Poison(position)) = self.guards.front() else {
+            return self.ask_rows();
+        };
         self.purpose = Purpose::Guard { ending };
-        self.slice.start_position = position;
-        self.slice.max_results = 1;
+        self.slice = Slice { start_position: *position, max_results: 1 };
         self.send()
     }
 
-    fn guarded(&mut self, page: &Page, ending: bool) -> Vec<Effect> {
-        let there = page.rows().first().and_then(Row::id);
-        match self.guard.take() {
-            Some((_, id)) if there == Some(id.as_str()) => {
-                if ending {
-                    self.done()
-                } else {
-                    self.ask_rows()
-                }
-            }
-            _ => self.moved(),
+    /// What stands at the guard's position now; None: a row that cannot be delivered.
+    fn guarded(&mut self, page: Option<&Page>, ending: bool) -> Vec<Effect> {
+        self.tries = Tries::default();
+        let there = page.and_then(|page| page.rows().first()).and_then(Row::id);
+        let stands = match (self.guards.pop_front(), page) {
+            (Some(Guard::Row(_, id)), Some(_)) => there == Some(id.as_str()),
+            (Some(Guard::Poison(_)), None) => true,
+            _ => false,
+        };
+        match (stands, ending) {
+            (false, _) => self.moved(),
+            (true, true) => self.end(),
+            (true, false) => self.go_on(),
         }
     }
 }

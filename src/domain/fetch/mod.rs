@@ -11,6 +11,7 @@ use super::page::Page;
 use super::query::{MOST_RESULTS, Query, Slice};
 use super::retry::Backoff;
 use chrono::{DateTime, Utc};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How far the machine may go.
@@ -109,8 +110,17 @@ pub struct Kept {
 enum Purpose {
     /// Rows that were not seen yet; with a seam, the first row is the last one seen.
     Rows { seam: bool },
-    /// Whether the last row before a poisoned one still stands where it stood; with `ending`, the window ends after that.
+    /// Whether the first guard still stands where it stood; with `ending`, the window ends after that.
     Guard { ending: bool },
+}
+
+/// A position that shows whether rows before it have moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Guard {
+    /// Here stood the row with this Id.
+    Row(u32, String),
+    /// Here stood a row that cannot be delivered, and so still cannot.
+    Poison(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +148,10 @@ pub struct Fetch {
     last: Option<String>,
     /// Id of the first row of the window.
     first: Option<String>,
-    /// Position and Id of the last row before a poisoned one, until it was looked at again.
-    guard: Option<(u32, String)>,
+    /// Position and Id of the last row seen that has an Id.
+    anchor: Option<(u32, String)>,
+    /// What stands before rows that were asked for without a seam, until it was looked at again.
+    guards: VecDeque<Guard>,
     /// Whether totalCount was followed once more beyond a short page.
     followed: bool,
     /// Tries of the present request.
@@ -172,7 +184,8 @@ impl Fetch {
             seen: 0,
             last: None,
             first: None,
-            guard: None,
+            anchor: None,
+            guards: VecDeque::new(),
             followed: false,
             tries: Tries::default(),
             counters: Counters::default(),
@@ -242,6 +255,7 @@ impl Fetch {
         self.slice = if seam {
             Slice { start_position: self.seen, max_results: (self.size + 1).min(MOST_RESULTS) }
         } else {
+            self.watch();
             Slice { start_position: self.seen + 1, max_results: self.size }
         };
         self.send()
@@ -249,9 +263,18 @@ impl Fetch {
 
     /// Asks for one row alone, without a seam: what fails then is that row.
     fn ask_alone(&mut self) -> Vec<Effect> {
+        self.watch();
         self.purpose = Purpose::Rows { seam: false };
         self.slice = Slice { start_position: self.seen + 1, max_results: 1 };
         self.send()
+    }
+
+    /// Without a seam nobody sees whether rows moved in between; so what stands before is looked at once
+    /// more afterwards.
+    fn watch(&mut self) {
+        if self.guards.is_empty() {
+            self.guards.extend(self.anchor.clone().map(|(position, id)| Guard::Row(position, id)));
+        }
     }
 
     fn send(&mut self) -> Vec<Effect> {
@@ -291,7 +314,8 @@ impl Fetch {
         self.seen = 0;
         self.last = None;
         self.first = None;
-        self.guard = None;
+        self.anchor = None;
+        self.guards.clear();
         self.followed = false;
         let mut effects = vec![Effect::Restart];
         effects.extend(self.ask_rows());

@@ -29,8 +29,12 @@ fn qb_backfill(
     let page_size = checked_page_size(need(page_size, "page_size")?)?;
     let window_on = WindowOn::parse(need(window_on, "window_on")?)?;
     let connection = need(connection, "connection")?;
-    let range =
-        Range::new(day(start_date, "start_date")?, day(end_date, "end_date")?, chunk_days, time::now().date_naive())?;
+    let range = Range::new(
+        day(start_date, "start_date")?,
+        day(end_date, "end_date")?,
+        chunk_days,
+        time::now().date_naive(),
+    )?;
     if execution_date.is_some_and(|at| time::from_pg(at).is_none()) {
         return Err(Error::Argument {
             argument: "execution_date",

@@ -133,7 +133,9 @@ impl<'a> Database<'a> {
     /// The same within a time.
     pub fn ended_within(&self, run: i64, at_most: Duration) -> String {
         let status = || self.value(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}"));
-        wait_until(&format!("run {run} ends"), at_most, || !["queued", "running"].contains(&status().as_str()));
+        wait_until(&format!("run {run} ends"), at_most, || {
+            !["queued", "running"].contains(&status().as_str())
+        });
         status()
     }
 
@@ -141,7 +143,13 @@ impl<'a> Database<'a> {
     pub fn backfill(&self, entity: &str) -> i64 {
         let run = self.queue(entity);
         let status = self.ended(run);
-        assert_eq!(status, "success", "{:?}\n{}", self.rows(&format!("SELECT * FROM raw.qb_run WHERE run_id = {run}")), self.server.log());
+        assert_eq!(
+            status,
+            "success",
+            "{:?}\n{}",
+            self.rows(&format!("SELECT * FROM raw.qb_run WHERE run_id = {run}")),
+            self.server.log()
+        );
         run
     }
 
@@ -152,14 +160,20 @@ impl<'a> Database<'a> {
 
     /// Process of the worker, once there is one.
     pub fn worker(&self) -> i32 {
-        let find = format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'", self.name);
+        let find = format!(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
+            self.name
+        );
         wait_until("there is a worker", seconds(10), || !self.value(&find).is_empty());
         self.value(&find).parse().unwrap()
     }
 
     /// Whether a worker is at this database.
     pub fn has_worker(&self) -> bool {
-        let find = format!("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'", self.name);
+        let find = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
+            self.name
+        );
         self.number(&find) > 0
     }
 
@@ -167,7 +181,9 @@ impl<'a> Database<'a> {
     pub fn check_equal(&self, entity: &str, qbo: &str) {
         let mut client = self.client();
         client.batch_execute("CREATE TEMP TABLE truth (id text PRIMARY KEY, payload jsonb)").unwrap();
-        let insert = client.prepare("INSERT INTO truth SELECT * FROM unnest($1::text[], $2::text[]::jsonb[])").unwrap();
+        let insert = client
+            .prepare("INSERT INTO truth SELECT * FROM unnest($1::text[], $2::text[]::jsonb[])")
+            .unwrap();
         for ids in self.sim.ids(qbo).chunks(1_000) {
             let records: Vec<String> = ids.iter().map(|id| self.sim.record(qbo, id).unwrap()).collect();
             client.execute(&insert, &[&ids, &records]).unwrap();
@@ -199,7 +215,12 @@ impl<'a> Database<'a> {
                FROM raw.backfill_report_{entity} p JOIN raw.qb_run r USING (run_id)
               WHERE r.run_id = {run} AND p.status = 'success' GROUP BY r.run_id"
         );
-        assert_eq!(self.value(&sums), "t", "{:?}", self.rows(&format!("SELECT * FROM raw.backfill_report_{entity} WHERE run_id = {run}")));
+        assert_eq!(
+            self.value(&sums),
+            "t",
+            "{:?}",
+            self.rows(&format!("SELECT * FROM raw.backfill_report_{entity} WHERE run_id = {run}"))
+        );
     }
 
     /// A client that collects its NOTICEs.

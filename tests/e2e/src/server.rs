@@ -44,7 +44,11 @@ impl Server {
             give_to_server(dir);
         }
         let initdb = program("initdb");
-        succeed(as_server(&initdb).args(["-A", "trust", "-N", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]).arg(&data));
+        succeed(
+            as_server(&initdb)
+                .args(["-A", "trust", "-N", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"])
+                .arg(&data),
+        );
         let conf = data.join("postgresql.conf");
         let more = format!("{CONF}unix_socket_directories = '{}'\n{settings}\n", socket.display());
         let text = std::fs::read_to_string(&conf).unwrap() + &more;
@@ -71,7 +75,12 @@ impl Server {
 
     fn ctl(&self, args: &[&str]) -> Output {
         let mut command = as_server(&program("pg_ctl"));
-        command.arg("-D").arg(&self.data).args(["-s", "-w", "-t", "60", "-l"]).arg(self.log_file()).args(args);
+        command
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-s", "-w", "-t", "60", "-l"])
+            .arg(self.log_file())
+            .args(args);
         command.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -138,7 +147,8 @@ impl Drop for Server {
 
 /// Programs are found through pg_config.
 pub fn program(name: &str) -> PathBuf {
-    let config = std::env::var("QBO_RAW_PG_CONFIG").expect("QBO_RAW_PG_CONFIG names the pg_config of a private tree; see make test");
+    let config = std::env::var("QBO_RAW_PG_CONFIG")
+        .expect("QBO_RAW_PG_CONFIG names the pg_config of a private tree; see make test");
     PathBuf::from(config).parent().unwrap().join(name)
 }
 

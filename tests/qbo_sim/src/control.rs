@@ -63,7 +63,8 @@ pub fn answer(state: &mut State, request: &Request) -> Response {
 /// Changes a fraction of the records of an entity, evenly spread; their ids.
 pub fn change(state: &mut State, entity: &str, fraction: f64) -> Vec<u64> {
     let ids = state.company.ids(entity);
-    let wanted = ((ids.len() as f64 * fraction.clamp(0.0, 1.0)).round() as usize).max(usize::from(fraction > 0.0));
+    let wanted =
+        ((ids.len() as f64 * fraction.clamp(0.0, 1.0)).round() as usize).max(usize::from(fraction > 0.0));
     let step = (ids.len() / wanted.max(1)).max(1);
     let chosen: Vec<u64> = ids.into_iter().step_by(step).take(wanted).collect();
     let (now, request) = (Utc::now().timestamp(), state.requests);

@@ -2,8 +2,20 @@
 
 /// Entities that can be inactive: without a condition on Active a query gives active ones only.
 const LISTS: &[&str] = &[
-    "Account", "Budget", "Class", "CompanyCurrency", "Customer", "CustomerType", "Department", "Employee", "Item",
-    "PaymentMethod", "TaxCode", "TaxRate", "Term", "Vendor",
+    "Account",
+    "Budget",
+    "Class",
+    "CompanyCurrency",
+    "Customer",
+    "CustomerType",
+    "Department",
+    "Employee",
+    "Item",
+    "PaymentMethod",
+    "TaxCode",
+    "TaxRate",
+    "Term",
+    "Vendor",
 ];
 
 /// Other lists, without Active.
@@ -11,20 +23,54 @@ const PLAIN_LISTS: &[&str] = &["TaxAgency"];
 
 /// Transactions.
 const TRANSACTIONS: &[&str] = &[
-    "Bill", "BillPayment", "CreditCardPayment", "CreditMemo", "Deposit", "Estimate", "Invoice", "JournalEntry", "Payment",
-    "Purchase", "PurchaseOrder", "RefundReceipt", "ReimburseCharge", "SalesReceipt", "TimeActivity", "Transfer",
+    "Bill",
+    "BillPayment",
+    "CreditCardPayment",
+    "CreditMemo",
+    "Deposit",
+    "Estimate",
+    "Invoice",
+    "JournalEntry",
+    "Payment",
+    "Purchase",
+    "PurchaseOrder",
+    "RefundReceipt",
+    "ReimburseCharge",
+    "SalesReceipt",
+    "TimeActivity",
+    "Transfer",
     "VendorCredit",
 ];
 
 /// Entities whose pages carry totalCount; the others were never seen with it.
 const WITH_TOTAL: &[&str] = &[
-    "Bill", "BillPayment", "Budget", "Class", "CompanyCurrency", "CreditCardPayment", "Deposit", "Invoice", "JournalEntry",
-    "PurchaseOrder", "RefundReceipt", "ReimburseCharge", "TaxAgency", "TaxCode", "TaxRate", "Transfer", "VendorCredit",
+    "Bill",
+    "BillPayment",
+    "Budget",
+    "Class",
+    "CompanyCurrency",
+    "CreditCardPayment",
+    "Deposit",
+    "Invoice",
+    "JournalEntry",
+    "PurchaseOrder",
+    "RefundReceipt",
+    "ReimburseCharge",
+    "TaxAgency",
+    "TaxCode",
+    "TaxRate",
+    "Transfer",
+    "VendorCredit",
 ];
 
 /// The exact name for what a statement says; names are not case sensitive.
 pub fn find(name: &str) -> Option<&'static str> {
-    LISTS.iter().chain(PLAIN_LISTS).chain(TRANSACTIONS).copied().find(|known| known.eq_ignore_ascii_case(name))
+    LISTS
+        .iter()
+        .chain(PLAIN_LISTS)
+        .chain(TRANSACTIONS)
+        .copied()
+        .find(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Whether the entity is a list.

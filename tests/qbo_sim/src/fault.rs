@@ -47,7 +47,11 @@ const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>
 impl Fault {
     /// A status with a body.
     pub fn status(status: u16, body: &str) -> Fault {
-        Fault::Status(status, vec![("Content-Type".to_owned(), "application/json;charset=utf-8".to_owned())], body.to_owned())
+        Fault::Status(
+            status,
+            vec![("Content-Type".to_owned(), "application/json;charset=utf-8".to_owned())],
+            body.to_owned(),
+        )
     }
 
     /// Faults as QuickBooks words them, by name: `401`, `403`, `429`, `429:5` (with Retry-After), `500`, `503`, `503:5`, `504`,
@@ -102,7 +106,8 @@ pub fn service(kind: &str, code: &str, message: &str, detail: &str) -> String {
 
 /// The shape of the gateway: lower case, everything else null.
 pub fn gateway(message: &str, error: &str, status: u16, detail: &str, code: &str) -> String {
-    let detail = if detail.is_empty() { "null".to_owned() } else { serde_json::Value::from(detail).to_string() };
+    let detail =
+        if detail.is_empty() { "null".to_owned() } else { serde_json::Value::from(detail).to_string() };
     let kind = if status == 401 { "AUTHENTICATION" } else { "SERVICE" };
     format!(
         "{{\"warnings\":null,\"intuitObject\":null,\"fault\":{{\"error\":[{{\"message\":\"message={message}; errorCode={error}; statusCode={status}\",\"detail\":{detail},\"code\":\"{code}\",\"element\":null}}],\"type\":\"{kind}\"}},\"report\":null,\"queryResponse\":null,\"batchItemResponse\":[],\"attachableResponse\":[],\"syncErrorResponse\":null,\"requestId\":null,\"time\":{},\"status\":null,\"cdcresponse\":[]}}",

@@ -6,6 +6,7 @@ mod company;
 mod control;
 mod entity;
 mod fault;
+mod filter;
 mod limits;
 mod oauth;
 mod query;
@@ -74,7 +75,9 @@ impl Default for Options {
             client_id: "ABsimulatedClientId".to_owned(),
             client_secret: "simulatedClientSecret0123456789".to_owned(),
             refresh_token: None,
-            counts: [("Invoice", 500), ("Customer", 60), ("Item", 40)].map(|(name, count)| (name.to_owned(), count)).to_vec(),
+            counts: [("Invoice", 500), ("Customer", 60), ("Item", 40)]
+                .map(|(name, count)| (name.to_owned(), count))
+                .to_vec(),
             from: day(7, 1),
             to: day(9, 30),
             tokens: TokenMode::Lazy,
@@ -101,7 +104,12 @@ impl Sim {
         let span = (options.from.timestamp(), options.to.timestamp());
         let state = State {
             company: Company::new(options.seed, &options.counts, span),
-            tokens: Tokens::new(options.seed, options.tokens, options.access_token_ttl, options.refresh_token),
+            tokens: Tokens::new(
+                options.seed,
+                options.tokens,
+                options.access_token_ttl,
+                options.refresh_token,
+            ),
             realm: options.realm,
             client_id: options.client_id,
             client_secret: options.client_secret,
@@ -135,7 +143,12 @@ impl Sim {
     /// Realm, client id, client secret and the newest refresh token.
     pub fn credentials(&self) -> (String, String, String, String) {
         let state = self.server.lock();
-        (state.realm.clone(), state.client_id.clone(), state.client_secret.clone(), state.tokens.current().to_owned())
+        (
+            state.realm.clone(),
+            state.client_id.clone(),
+            state.client_secret.clone(),
+            state.tokens.current().to_owned(),
+        )
     }
 
     /// API requests so far.

@@ -38,8 +38,12 @@ impl Limits {
         while self.sent.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(60)) {
             self.sent.pop_front();
         }
-        let second = self.sent.iter().rev().take_while(|at| now.duration_since(**at) < Duration::from_secs(1)).count();
-        if self.sent.len() >= self.rate.per_minute || second >= self.rate.per_second || self.open > self.rate.at_once {
+        let second =
+            self.sent.iter().rev().take_while(|at| now.duration_since(**at) < Duration::from_secs(1)).count();
+        if self.sent.len() >= self.rate.per_minute
+            || second >= self.rate.per_second
+            || self.open > self.rate.at_once
+        {
             return false;
         }
         self.sent.push_back(now);

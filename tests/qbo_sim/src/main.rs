@@ -78,7 +78,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sim = Sim::start(options)?;
     let (realm, id, secret, token) = sim.credentials();
     println!("QuickBooks Online simulator at {}", sim.url());
-    println!("  realm id       {realm}\n  client id      {id}\n  client secret  {secret}\n  refresh token  {token}");
+    println!(
+        "  realm id       {realm}\n  client id      {id}\n  client secret  {secret}\n  refresh token  {token}"
+    );
     if let Some(path) = sim.ca_file() {
         println!("  CA file        {}", path.display());
     }

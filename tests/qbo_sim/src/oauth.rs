@@ -83,7 +83,10 @@ impl Tokens {
 
     /// Redeems a refresh token. None: invalid_grant.
     pub fn redeem(&mut self, refresh: &str) -> Option<Pair> {
-        let good = !self.revoked && (refresh == self.current || (self.mode == TokenMode::Grace && self.previous.last().is_some_and(|last| last == refresh)));
+        let good = !self.revoked
+            && (refresh == self.current
+                || (self.mode == TokenMode::Grace
+                    && self.previous.last().is_some_and(|last| last == refresh)));
         if !good {
             if self.mode == TokenMode::Family && self.previous.iter().any(|old| old == refresh) {
                 self.revoke();

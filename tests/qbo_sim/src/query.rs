@@ -137,11 +137,15 @@ fn lex(text: &str) -> Result<Vec<Token>, Refusal> {
                 }
                 tokens.push(Token::Text(value));
             }
-            '<' | '>' if chars.next_if(|(_, next)| *next == '=').is_some() => tokens.push(Token::Sign(format!("{c}="))),
+            '<' | '>' if chars.next_if(|(_, next)| *next == '=').is_some() => {
+                tokens.push(Token::Sign(format!("{c}=")))
+            }
             '<' | '>' | '=' | '(' | ')' | ',' | '*' => tokens.push(Token::Sign(c.to_string())),
             c if c.is_ascii_alphanumeric() || c == '_' || c == '-' => {
                 let mut word = String::from(c);
-                while let Some((_, c)) = chars.next_if(|(_, c)| c.is_ascii_alphanumeric() || "_.-".contains(*c)) {
+                while let Some((_, c)) =
+                    chars.next_if(|(_, c)| c.is_ascii_alphanumeric() || "_.-".contains(*c))
+                {
                     word.push(c);
                 }
                 tokens.push(Token::Word(word));
@@ -189,11 +193,19 @@ impl Words {
     }
 
     fn keyword(&mut self, keyword: &str) -> Result<(), Refusal> {
-        if self.is(keyword) { Ok(()) } else { Err(syntax(format!("Encountered {:?}, expected {keyword}", self.peek()))) }
+        if self.is(keyword) {
+            Ok(())
+        } else {
+            Err(syntax(format!("Encountered {:?}, expected {keyword}", self.peek())))
+        }
     }
 
     fn need(&mut self, sign: &str) -> Result<(), Refusal> {
-        if self.sign(sign) { Ok(()) } else { Err(syntax(format!("Encountered {:?}, expected {sign}", self.peek()))) }
+        if self.sign(sign) {
+            Ok(())
+        } else {
+            Err(syntax(format!("Encountered {:?}, expected {sign}", self.peek())))
+        }
     }
 
     fn word(&mut self) -> Result<String, Refusal> {

@@ -9,7 +9,9 @@ pub struct Dice(u64);
 impl Dice {
     /// For a record of an entity.
     pub fn new(seed: u64, entity: &str, number: u64) -> Self {
-        let name = entity.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let name = entity
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Dice(seed ^ name ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -41,13 +43,55 @@ pub struct Version {
     pub active: bool,
 }
 
-const FIRST: &[&str] = &["Amy", "Björn", "Chloé", "Dmitri", "Éva", "Fátima", "Grace", "Hiroshi", "Inês", "Jürgen", "Łukasz", "Zoë"];
-const LAST: &[&str] = &["Lauterbach", "Nguyễn", "O'Brien", "Müller", "García", "Sørensen", "Kowalski", "Tanaka", "Smith", "Dubois"];
-const TRADE: &[&str] = &["Bird Sanctuary", "Windsurf Shop", "Basketball Camp", "Kookies", "Büromöbel", "Café", "花店", "Landscaping", "Imports"];
-const GOODS: &[&str] = &["Design", "Rock Fountain", "Pump", "Concrete", "Sprinkler Heads", "Crème brûlée", "Lighting", "Sod", "Trimming", "Pest Control"];
-const CITY: &[&str] = &["Bayshore", "Half Moon Bay", "Tucson", "Middlefield", "San Mateo", "Zürich", "São Paulo", "東京"];
-const STREET: &[&str] = &["Finch St.", "Ocean Dr.", "Court St.", "Main Rd.", "Straße des 17. Juni", "Avenue des Champs-Élysées"];
-const NOTE: &[&str] = &["Thank you for your business!", "Please pay within 30 days 🙏", "Lieferung frei Haus", "Second \"final\" notice", "a\\b\ttab"];
+const FIRST: &[&str] = &[
+    "Amy", "Björn", "Chloé", "Dmitri", "Éva", "Fátima", "Grace", "Hiroshi", "Inês", "Jürgen", "Łukasz", "Zoë",
+];
+const LAST: &[&str] = &[
+    "Lauterbach",
+    "Nguyễn",
+    "O'Brien",
+    "Müller",
+    "García",
+    "Sørensen",
+    "Kowalski",
+    "Tanaka",
+    "Smith",
+    "Dubois",
+];
+const TRADE: &[&str] = &[
+    "Bird Sanctuary",
+    "Windsurf Shop",
+    "Basketball Camp",
+    "Kookies",
+    "Büromöbel",
+    "Café",
+    "花店",
+    "Landscaping",
+    "Imports",
+];
+const GOODS: &[&str] = &[
+    "Design",
+    "Rock Fountain",
+    "Pump",
+    "Concrete",
+    "Sprinkler Heads",
+    "Crème brûlée",
+    "Lighting",
+    "Sod",
+    "Trimming",
+    "Pest Control",
+];
+const CITY: &[&str] =
+    &["Bayshore", "Half Moon Bay", "Tucson", "Middlefield", "San Mateo", "Zürich", "São Paulo", "東京"];
+const STREET: &[&str] =
+    &["Finch St.", "Ocean Dr.", "Court St.", "Main Rd.", "Straße des 17. Juni", "Avenue des Champs-Élysées"];
+const NOTE: &[&str] = &[
+    "Thank you for your business!",
+    "Please pay within 30 days 🙏",
+    "Lieferung frei Haus",
+    "Second \"final\" notice",
+    "a\\b\ttab",
+];
 
 /// Renders a record of an entity.
 pub fn render(seed: u64, entity: &str, id: u64, version: &Version) -> String {

@@ -182,7 +182,10 @@ impl Server {
             Some(Fault::GzipBomb(size)) => {
                 logged.status = 200;
                 let bomb = bomb(size);
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", bomb.len());
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+                    bomb.len()
+                );
                 whole(connection, (head.into_bytes(), bomb), logged)
             }
             Some(Fault::BadGzip) => {

@@ -97,7 +97,8 @@ impl State {
     /// Makes the changes that are due before request `n`.
     pub fn act(&mut self, n: u64) {
         let now = Utc::now().timestamp();
-        let due: Vec<Action> = self.actions.iter().filter(|(at, _)| *at == n).map(|(_, action)| action.clone()).collect();
+        let due: Vec<Action> =
+            self.actions.iter().filter(|(at, _)| *at == n).map(|(_, action)| action.clone()).collect();
         for action in due {
             match action {
                 Action::Update(entity, id) => self.company.update(&entity, id, now, n),
@@ -115,16 +116,29 @@ impl State {
             ("GET", "/connect/oauth2") => (self.consent(request), 0),
             ("POST", "/oauth2/v1/tokens/bearer") => (self.token(request), 0),
             ("POST", "/v2/oauth2/tokens/revoke") => (self.revoke(request), 0),
-            _ => (Response::new(404, "text/html", "<html><head><title>404 Not Found</title></head></html>"), 0),
+            _ => {
+                (Response::new(404, "text/html", "<html><head><title>404 Not Found</title></head></html>"), 0)
+            }
         }
     }
 
     fn api(&mut self, request: &Request, path: &str) -> (Response, usize) {
         let token = request.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
         if !self.tokens.is_good(token) {
-            let detail = if token.is_empty() { "Malformed bearer token: too short or too long".to_owned() } else { format!("Token expired: {token}") };
-            let mut answer = Response::new(401, "application/json", fault::gateway("AuthenticationFailed", "003200", 401, &detail, "3200"));
-            answer.headers.push(("WWW-Authenticate".to_owned(), "Bearer realm=\"Intuit\", error=\"invalid_token\"".to_owned()));
+            let detail = if token.is_empty() {
+                "Malformed bearer token: too short or too long".to_owned()
+            } else {
+                format!("Token expired: {token}")
+            };
+            let mut answer = Response::new(
+                401,
+                "application/json",
+                fault::gateway("AuthenticationFailed", "003200", 401, &detail, "3200"),
+            );
+            answer.headers.push((
+                "WWW-Authenticate".to_owned(),
+                "Bearer realm=\"Intuit\", error=\"invalid_token\"".to_owned(),
+            ));
             return (answer, 0);
         }
         if self.limits.as_mut().is_some_and(|limits| !limits.admit()) {
@@ -153,12 +167,16 @@ impl State {
 
     fn query(&self, text: &str) -> (Response, usize) {
         if text.trim().is_empty() {
-            let body = fault::service("SystemFault", "10000", "An application error has occurred while processing your request", "System Failure Error");
+            let body = fault::service(
+                "SystemFault",
+                "10000",
+                "An application error has occurred while processing your request",
+                "System Failure Error",
+            );
             return (Response::json(200, body), 0);
         }
-        let found = query::parse(text).and_then(|statement| {
-            self.company.query(&statement).map(|found| (statement, found))
-        });
+        let found = query::parse(text)
+            .and_then(|statement| self.company.query(&statement).map(|found| (statement, found)));
         let (statement, found) = match found {
             Ok(found) => found,
             Err(refusal) => return (refused(&refusal), 0),
@@ -168,7 +186,11 @@ impl State {
         } else if found.rows.is_empty() {
             "{}".to_owned()
         } else {
-            let total = if entity::has_total(found.entity) { format!(",\"totalCount\":{}", found.rows.len()) } else { String::new() };
+            let total = if entity::has_total(found.entity) {
+                format!(",\"totalCount\":{}", found.rows.len())
+            } else {
+                String::new()
+            };
             format!(
                 "{{\"{}\":[{}],\"startPosition\":{},\"maxResults\":{}{total}}}",
                 entity::key(found.entity),
@@ -184,7 +206,9 @@ impl State {
     fn read(&self, name: &str, id: &str) -> (Response, usize) {
         let Some(entity) = entity::find(name) else { return (unsupported(name), 0) };
         match id.parse().ok().and_then(|id| self.company.json(entity, id)) {
-            Some(json) => (Response::json(200, format!("{{\"{entity}\":{json},\"time\":\"{}\"}}", time::envelope())), 1),
+            Some(json) => {
+                (Response::json(200, format!("{{\"{entity}\":{json},\"time\":\"{}\"}}", time::envelope())), 1)
+            }
             None => {
                 let detail = "Object Not Found : Another user has deleted this transaction.";
                 (Response::json(400, fault::service("ValidationFault", "610", "Object Not Found", detail)), 0)
@@ -197,7 +221,11 @@ impl State {
         let field = |name: &str| request.query.get(name).cloned().unwrap_or_default();
         let redirect = field("redirect_uri");
         if field("client_id") != self.client_id || field("response_type") != "code" || redirect.is_empty() {
-            return Response::new(400, "text/html", "<html><head><title>invalid_request</title></head></html>");
+            return Response::new(
+                400,
+                "text/html",
+                "<html><head><title>invalid_request</title></head></html>",
+            );
         }
         let code = self.tokens.code(&redirect);
         let query = form_urlencoded::Serializer::new(String::new())
@@ -214,7 +242,10 @@ impl State {
         let given = request.header("authorization").strip_prefix("Basic ").unwrap_or_default();
         let decoded = base64::engine::general_purpose::STANDARD.decode(given).unwrap_or_default();
         let unescape = |text: &str| {
-            form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+            form_urlencoded::parse(text.as_bytes())
+                .next()
+                .map(|(name, _)| name.into_owned())
+                .unwrap_or_default()
         };
         match String::from_utf8_lossy(&decoded).split_once(':') {
             Some((id, secret)) => unescape(id) == self.client_id && unescape(secret) == self.client_secret,
@@ -235,7 +266,10 @@ impl State {
             _ => return Response::json(400, "{\"error\":\"unsupported_grant_type\"}"),
         };
         let Some(Pair { access, refresh }) = pair else {
-            return Response::json(400, "{\"error_description\":\"Incorrect or invalid refresh token\",\"error\":\"invalid_grant\"}");
+            return Response::json(
+                400,
+                "{\"error_description\":\"Incorrect or invalid refresh token\",\"error\":\"invalid_grant\"}",
+            );
         };
         let hard = if request.header("x-include-refresh-token-hard-expires-in") == "true" {
             ",\"x_refresh_token_hard_expires_in\":157680000"

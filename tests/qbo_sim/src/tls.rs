@@ -22,10 +22,14 @@ pub fn make() -> std::io::Result<Identity> {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     authority.distinguished_name.push(DnType::CommonName, "QBO simulator CA");
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().map_err(Error::other)?).map_err(Error::other)?;
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().map_err(Error::other)?)
+        .map_err(Error::other)?;
     let names = ["localhost", "127.0.0.1", "::1", "simulator"].map(str::to_owned);
     let leaf_key = KeyPair::generate().map_err(Error::other)?;
-    let leaf = CertificateParams::new(names).map_err(Error::other)?.signed_by(&leaf_key, &authority).map_err(Error::other)?;
+    let leaf = CertificateParams::new(names)
+        .map_err(Error::other)?
+        .signed_by(&leaf_key, &authority)
+        .map_err(Error::other)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

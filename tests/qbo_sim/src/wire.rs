@@ -86,7 +86,11 @@ pub struct Response {
 impl Response {
     /// With a content type.
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Response { status, headers: vec![("Content-Type".to_owned(), content_type.to_owned())], body: body.into() }
+        Response {
+            status,
+            headers: vec![("Content-Type".to_owned(), content_type.to_owned())],
+            body: body.into(),
+        }
     }
 
     /// JSON, as the service labels it.
@@ -181,7 +185,12 @@ fn more(connection: &mut Connection, buffer: &mut Vec<u8>, stop: &AtomicBool) ->
                 buffer.extend_from_slice(chunk.get(..length)?);
                 return (buffer.len() <= MOST).then_some(());
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
                 if stop.load(Ordering::Relaxed) {
                     return None;
                 }

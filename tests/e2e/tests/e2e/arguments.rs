@@ -14,14 +14,39 @@ fn arguments_out_of_their_range_are_named() {
         ("'invoices', NULL, '2025-07-02'", "22004", "start_date must not be null", ""),
         ("'invoices', '2025-07-01', NULL", "22004", "end_date must not be null", ""),
         ("'invoices', '2025-07-01', '2025-07-02', NULL", "22004", "chunk_days must not be null", ""),
-        ("'invoices', '2025-07-01', '2025-07-02', page_size => NULL", "22004", "page_size must not be null", ""),
-        ("'invoices', '2025-07-01', '2025-07-02', window_on => NULL", "22004", "window_on must not be null", ""),
-        ("'invoices', '2025-07-01', '2025-07-02', connection => NULL", "22004", "connection must not be null", ""),
-        ("'invocies', '2025-07-01', '2025-07-02'", "22023", "unknown entity \"invocies\"", "Did you mean 'invoices'?"),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', page_size => NULL",
+            "22004",
+            "page_size must not be null",
+            "",
+        ),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', window_on => NULL",
+            "22004",
+            "window_on must not be null",
+            "",
+        ),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', connection => NULL",
+            "22004",
+            "connection must not be null",
+            "",
+        ),
+        (
+            "'invocies', '2025-07-01', '2025-07-02'",
+            "22023",
+            "unknown entity \"invocies\"",
+            "Did you mean 'invoices'?",
+        ),
         ("'', '2025-07-01', '2025-07-02'", "22023", "unknown entity", "raw.qb_entities"),
         ("'Invoices; DROP TABLE x', '2025-07-01', '2025-07-02'", "22023", "unknown entity", ""),
         ("repeat('🧾', 5000), '2025-07-01', '2025-07-02'", "22023", "unknown entity", ""),
-        ("'invoices', '2025-07-02', '2025-07-01'", "22023", "end_date 2025-07-01 is before start_date 2025-07-02", "Both days"),
+        (
+            "'invoices', '2025-07-02', '2025-07-01'",
+            "22023",
+            "end_date 2025-07-01 is before start_date 2025-07-02",
+            "Both days",
+        ),
         ("'invoices', '1989-12-31', '2025-07-01'", "22023", "start_date is 1989-12-31", "1990-01-01"),
         ("'invoices', '0001-01-01', '2025-07-01'", "22023", "start_date is", "1990-01-01"),
         ("'invoices', '4713-01-01 BC', '2025-07-01'", "22023", "start_date is", "1990-01-01"),
@@ -33,9 +58,24 @@ fn arguments_out_of_their_range_are_named() {
         ("'invoices', '2025-07-01', '2025-07-02', -7", "22023", "chunk_days is -7", "1 or more"),
         ("'invoices', '2025-07-01', '2025-07-02', 7, 0", "22023", "page_size is 0", "1 to 1000"),
         ("'invoices', '2025-07-01', '2025-07-02', 7, 1001", "22023", "page_size is 1001", "1 to 1000"),
-        ("'invoices', '2025-07-01', '2025-07-02', window_on => 'deleted'", "22023", "window_on is \"deleted\"", "'updated' or 'created'"),
-        ("'invoices', '2025-07-01', '2025-07-02', execution_date => 'infinity'", "22023", "execution_date is infinity", "finite"),
-        ("'invoices', '2025-07-01', '2025-07-02', connection => 'nobody'", "22023", "connection \"nobody\" does not exist", "raw.qb_connect"),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', window_on => 'deleted'",
+            "22023",
+            "window_on is \"deleted\"",
+            "'updated' or 'created'",
+        ),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', execution_date => 'infinity'",
+            "22023",
+            "execution_date is infinity",
+            "finite",
+        ),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', connection => 'nobody'",
+            "22023",
+            "connection \"nobody\" does not exist",
+            "raw.qb_connect",
+        ),
     ];
     for (arguments, sqlstate, message, advice) in wrong {
         let error = refused(&mut client, &format!("SELECT raw.qb_backfill({arguments})"));
@@ -47,7 +87,9 @@ fn arguments_out_of_their_range_are_named() {
     assert_eq!(db.value("SELECT to_regclass('raw.qb_invoices')"), "", "no table was made");
     assert_eq!(db.sim.request_count(), 0);
     for call in ["raw.qb_cancel(NULL)", "raw.qb_cancel(4711)"] {
-        assert!(["22004", "22023"].contains(&refused(&mut client, &format!("SELECT {call}")).sqlstate.as_str()));
+        assert!(
+            ["22004", "22023"].contains(&refused(&mut client, &format!("SELECT {call}")).sqlstate.as_str())
+        );
     }
     assert_eq!(refused(&mut client, "CALL raw.qb_wait(NULL)").sqlstate, "22004");
     assert_eq!(refused(&mut client, "CALL raw.qb_wait(4711)").sqlstate, "22023");
@@ -61,7 +103,10 @@ fn every_spelling_of_an_entity_is_the_same_entity() {
         assert_eq!(db.of_run(run, "entity"), "invoices");
         assert_eq!(db.ended(run), "success");
     }
-    assert_eq!(db.number("SELECT count(*) FROM pg_class WHERE relname LIKE 'qb_invoice%' AND relkind = 'r'"), 1);
+    assert_eq!(
+        db.number("SELECT count(*) FROM pg_class WHERE relname LIKE 'qb_invoice%' AND relkind = 'r'"),
+        1
+    );
 }
 
 #[test]
@@ -72,7 +117,9 @@ fn the_same_live_run_is_joined() {
     let (mut client, heard) = db.listening();
     let second = rows(&mut client, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap();
     assert_eq!(second[0][0], first.to_string());
-    assert!(heard.lock().unwrap().iter().any(|line| line.contains(&format!("run {first} already does this"))));
+    assert!(
+        heard.lock().unwrap().iter().any(|line| line.contains(&format!("run {first} already does this")))
+    );
     let other = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 8)"));
     assert_ne!(other, first);
     db.exec(&format!("SELECT raw.qb_cancel({first}), raw.qb_cancel({other})"));
@@ -85,7 +132,9 @@ fn the_same_live_run_is_joined() {
 fn a_rollback_sends_no_request() {
     let db = Database::new();
     let mut client = db.client();
-    client.batch_execute(&format!("BEGIN; SELECT raw.qb_backfill('invoices', {RANGE}); SELECT pg_sleep(0.5)")).unwrap();
+    client
+        .batch_execute(&format!("BEGIN; SELECT raw.qb_backfill('invoices', {RANGE}); SELECT pg_sleep(0.5)"))
+        .unwrap();
     assert!(!db.has_worker(), "nothing starts before the commit");
     client.batch_execute("ROLLBACK").unwrap();
     client
@@ -150,6 +199,8 @@ fn wrong_credentials_are_refused_without_being_repeated() {
         assert!(!format!("{error:?}").contains(secret), "{error:?}");
         assert!(!error.hint.is_empty(), "{error:?}");
     }
-    let error = db.refused(&format!("INSERT INTO raw.qb_config (connection, client_secret) VALUES ('other', '{secret}')"));
+    let error = db.refused(&format!(
+        "INSERT INTO raw.qb_config (connection, client_secret) VALUES ('other', '{secret}')"
+    ));
     assert!(!format!("{error:?}").contains(secret), "{error:?}");
 }

@@ -1,11 +1,14 @@
 //! Loading, loading again, and loading what changed.
 
 use chrono::{TimeZone, Utc};
-use qbo_e2e::{Database, RANGE};
+use qbo_e2e::{Database, RANGE, Server};
 use qbo_sim::{Action, Options};
 
 fn company(counts: &[(&str, u64)]) -> Options {
-    Options { counts: counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(), ..Options::default() }
+    Options {
+        counts: counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+        ..Options::default()
+    }
 }
 
 #[test]
@@ -22,7 +25,8 @@ fn three_entities_arrive_whole() {
 
 #[test]
 fn twenty_thousand_invoices_then_again_then_what_changed() {
-    let db = Database::with(company(&[("Invoice", 20_000)]));
+    let server = Server::private("");
+    let db = Database::on(&server, company(&[("Invoice", 20_000)]));
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 2)"));
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
@@ -39,7 +43,7 @@ fn twenty_thousand_invoices_then_again_then_what_changed() {
     assert_eq!(db.of_run(again, "inserted_count || ' ' || updated_count"), "0 0");
     let wal = db.number(&format!("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{lsn}')::bigint"));
     let size = db.number("SELECT pg_total_relation_size('raw.qb_invoices')");
-    assert!(wal * 10 < size, "{wal} bytes of WAL for a run that changed nothing; the table has {size}");
+    assert!(wal * 100 < size, "{wal} bytes of WAL for a run that changed nothing; the table has {size}");
     qbo_e2e::wait_until("the statistics arrive", qbo_e2e::seconds(10), || {
         db.value("SELECT n_tup_ins || ' ' || n_tup_upd || ' ' || n_tup_del FROM pg_stat_user_tables WHERE relname = 'qb_invoices'") == "20000 0 0"
     });
@@ -63,9 +67,13 @@ fn twenty_thousand_invoices_then_again_then_what_changed() {
 
 #[test]
 fn every_entity_of_the_catalogue_can_be_loaded() {
-    let names: Vec<String> = Database::new().rows("SELECT qbo_name FROM raw.qb_entities").into_iter().flatten().collect();
+    let names: Vec<String> =
+        Database::new().rows("SELECT qbo_name FROM raw.qb_entities").into_iter().flatten().collect();
     assert!(names.len() >= 30, "{names:?}");
-    let db = Database::with(Options { counts: names.iter().map(|name| (name.clone(), 25)).collect(), ..Options::default() });
+    let db = Database::with(Options {
+        counts: names.iter().map(|name| (name.clone(), 25)).collect(),
+        ..Options::default()
+    });
     for row in db.rows("SELECT entity, qbo_name FROM raw.qb_entities") {
         let run = db.number(&format!("SELECT raw.qb_backfill('{}', {RANGE}, 100, 10)", row[0]));
         assert_eq!(db.ended(run), "success", "{}: {}", row[0], db.of_run(run, "error_message"));
@@ -76,7 +84,8 @@ fn every_entity_of_the_catalogue_can_be_loaded() {
 #[test]
 fn windows_on_the_creation_time() {
     let db = Database::new();
-    let run = db.number("SELECT raw.qb_backfill('invoices', '2025-06-01', '2025-09-30', 7, window_on => 'created')");
+    let run = db
+        .number("SELECT raw.qb_backfill('invoices', '2025-06-01', '2025-09-30', 7, window_on => 'created')");
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
     let asked = db.sim.requests();
@@ -88,7 +97,16 @@ fn a_record_at_a_boundary_lies_in_exactly_one_window() {
     let db = Database::with(company(&[("Invoice", 8)]));
     let ids = db.sim.ids("Invoice");
     let day = |day, hour, minute, second| Utc.with_ymd_and_hms(2025, 7, day, hour, minute, second).unwrap();
-    let times = [day(1, 0, 0, 0), day(7, 23, 59, 59), day(8, 0, 0, 0), day(8, 0, 0, 1), day(14, 23, 59, 59), day(15, 0, 0, 0), day(21, 23, 59, 59), day(22, 0, 0, 0)];
+    let times = [
+        day(1, 0, 0, 0),
+        day(7, 23, 59, 59),
+        day(8, 0, 0, 0),
+        day(8, 0, 0, 1),
+        day(14, 23, 59, 59),
+        day(15, 0, 0, 0),
+        day(21, 23, 59, 59),
+        day(22, 0, 0, 0),
+    ];
     for (id, time) in ids.iter().zip(times) {
         assert!(db.sim.set_updated("Invoice", id, time));
     }
@@ -120,7 +138,9 @@ fn the_newest_version_wins_in_whatever_order_windows_come() {
 fn numbers_keep_their_digits() {
     let db = Database::with(company(&[("Invoice", 1)]));
     let time = r#""MetaData":{"CreateTime":"2025-07-02T00:00:00-07:00","LastUpdatedTime":"2025-07-02T00:00:00-07:00"}"#;
-    let digits = format!(r#"{{"Id":"1",{time},"a":12345678901234567890123,"b":0.12345678901234567890,"c":1.10,"d":639.00}}"#);
+    let digits = format!(
+        r#"{{"Id":"1",{time},"a":12345678901234567890123,"b":0.12345678901234567890,"c":1.10,"d":639.00}}"#
+    );
     db.sim.patch("Invoice", "1", &digits);
     db.backfill("invoices");
     let stored = db.value("SELECT concat_ws(' ', payload -> 'a', payload -> 'b', payload -> 'c', payload -> 'd') FROM raw.qb_invoices");
@@ -131,7 +151,12 @@ fn numbers_keep_their_digits() {
 fn records_that_jsonb_cannot_hold_are_kept_as_text() {
     let db = Database::with(company(&[("Invoice", 40)]));
     let ids = db.sim.ids("Invoice");
-    let odd = [r#""a\u0000b""#, r#""\ud83d""#, "1e200000", &format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000))];
+    let odd = [
+        r#""a\u0000b""#,
+        r#""\ud83d""#,
+        "1e200000",
+        &format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000)),
+    ];
     for (id, value) in ids.iter().step_by(9).zip(odd) {
         let record = db.sim.record("Invoice", id).unwrap();
         db.sim.patch("Invoice", id, &format!("{{\"Odd\":{value},{}", record.trim_start_matches('{')));
@@ -177,7 +202,10 @@ fn nothing_is_skipped_while_records_change_under_the_reader() {
         ids.iter().filter(|id| !stored.contains(id)).cloned().collect()
     };
     let moved: Vec<String> = [3usize, 5, 9].iter().map(|n| ids[*n].clone()).collect();
-    assert!(missing.iter().all(|id| moved.contains(id)), "only records that left the window may be missing: {missing:?}");
+    assert!(
+        missing.iter().all(|id| moved.contains(id)),
+        "only records that left the window may be missing: {missing:?}"
+    );
     let today = db.number("SELECT raw.qb_backfill('invoices', (now() AT TIME ZONE 'UTC')::date - 1, (now() AT TIME ZONE 'UTC')::date + 1)");
     assert_eq!(db.ended(today), "success");
     db.check_equal("invoices", "Invoice");
@@ -200,7 +228,12 @@ fn requests_are_the_floor_and_no_more() {
 #[test]
 fn execution_date_becomes_the_time_of_ingestion() {
     let db = Database::new();
-    let run = db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, 365, execution_date => '2020-02-29 12:00+00')"));
+    let run = db.number(&format!(
+        "SELECT raw.qb_backfill('items', {RANGE}, 365, execution_date => '2020-02-29 12:00+00')"
+    ));
     assert_eq!(db.ended(run), "success");
-    assert_eq!(db.value("SELECT DISTINCT ingested_at_utc AT TIME ZONE 'UTC' FROM raw.qb_items"), "2020-02-29 12:00:00");
+    assert_eq!(
+        db.value("SELECT DISTINCT ingested_at_utc AT TIME ZONE 'UTC' FROM raw.qb_items"),
+        "2020-02-29 12:00:00"
+    );
 }

@@ -15,7 +15,23 @@ fn one_window(db: &Database) -> i64 {
 
 #[test]
 fn what_passes_by_itself_is_tried_again() {
-    for name in ["401", "429", "429:1", "500", "503", "503:1", "504", "html", "empty", "bad-json", "reset", "reset-in-body", "truncate", "bad-gzip", "10000"] {
+    for name in [
+        "401",
+        "429",
+        "429:1",
+        "500",
+        "503",
+        "503:1",
+        "504",
+        "html",
+        "empty",
+        "bad-json",
+        "reset",
+        "reset-in-body",
+        "truncate",
+        "bad-gzip",
+        "10000",
+    ] {
         let db = Database::new();
         db.sim.fault_times(When::Nth(1), named(name), 1);
         let run = one_window(&db);
@@ -55,11 +71,19 @@ fn what_lasts_ends_with_a_report_row_that_says_what_to_do() {
         let report = db.rows("SELECT status, error_code, error_message, row_count, request_count FROM raw.backfill_report_invoices");
         assert_eq!(report.len(), 1, "{name}: one error row");
         let row = &report[0];
-        assert_eq!((row[0].as_str(), row[1].as_str(), row[3].as_str()), ("error", word, "0"), "{name}: {row:?}");
+        assert_eq!(
+            (row[0].as_str(), row[1].as_str(), row[3].as_str()),
+            ("error", word, "0"),
+            "{name}: {row:?}"
+        );
         assert!(row[2].contains(message), "{name}: {row:?}");
         assert!(row[4].parse::<i32>().unwrap() <= most, "{name}: {row:?}");
         assert_eq!(db.of_run(run, "error_code"), word);
-        assert_eq!(db.number("SELECT count(*) FROM raw.qb_invoices"), 0, "{name}: a failed window leaves no row");
+        assert_eq!(
+            db.number("SELECT count(*) FROM raw.qb_invoices"),
+            0,
+            "{name}: a failed window leaves no row"
+        );
         // Well again, and the same call mends it.
         db.sim.clear_faults();
         let again = one_window(&db);
@@ -117,7 +141,9 @@ fn a_long_retry_after_puts_the_run_aside_and_frees_the_worker() {
     let db = Database::new();
     db.sim.fault_times(When::Nth(3), named("503:3600"), 1);
     let run = db.queue("invoices");
-    qbo_e2e::wait_until("it is put aside", seconds(20), || db.of_run(run, "status = 'queued' AND not_before > now() + '50 minutes'") == "t");
+    qbo_e2e::wait_until("it is put aside", seconds(20), || {
+        db.of_run(run, "status = 'queued' AND not_before > now() + '50 minutes'") == "t"
+    });
     qbo_e2e::wait_until("the worker left", seconds(10), || !db.has_worker());
     assert_eq!(db.number("SELECT raw.qb_tick()"), 0, "it is not due");
     db.exec("UPDATE raw.qb_run SET not_before = now()");
@@ -144,7 +170,10 @@ fn a_record_that_spoils_its_page_is_found_and_named() {
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
     assert_eq!(db.of_run(run, "inserted_count || ' ' || rejected_count"), "59 1");
     let reject = db.rows("SELECT reason, raw FROM raw.qb_rejects").concat();
-    assert!(reject[0].contains("position 38") && reject[0].contains(&format!("after Id {}", ids[36])), "{reject:?}");
+    assert!(
+        reject[0].contains("position 38") && reject[0].contains(&format!("after Id {}", ids[36])),
+        "{reject:?}"
+    );
     let stored: Vec<String> = db.rows("SELECT id FROM raw.qb_invoices").concat();
     let missing: Vec<&String> = ids.iter().filter(|id| !stored.contains(id)).collect();
     assert_eq!(missing, [&ids[37]]);

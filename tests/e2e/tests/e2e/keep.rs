@@ -75,7 +75,10 @@ fn tables_that_cannot_be_written_to_are_named() {
         ("ALTER TABLE raw.qb_invoices DROP COLUMN page_size", "target_incompatible"),
         ("ALTER TABLE raw.qb_invoices ALTER payload TYPE text", "target_incompatible"),
         ("ALTER TABLE raw.qb_invoices DROP CONSTRAINT qb_invoices_pkey", "target_incompatible"),
-        ("ALTER TABLE raw.qb_invoices RENAME TO kept; CREATE VIEW raw.qb_invoices AS SELECT * FROM raw.kept", "target_is_no_table"),
+        (
+            "ALTER TABLE raw.qb_invoices RENAME TO kept; CREATE VIEW raw.qb_invoices AS SELECT * FROM raw.kept",
+            "target_is_no_table",
+        ),
     ];
     for (change, word) in odd {
         let db = Database::new();
@@ -90,13 +93,19 @@ fn tables_that_cannot_be_written_to_are_named() {
 
 #[test]
 fn what_a_users_trigger_or_constraint_does_is_said() {
-    let raises = "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
+    let raises =
+        "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$;
                   CREATE TRIGGER t BEFORE INSERT ON raw.qb_invoices FOR EACH ROW EXECUTE FUNCTION public.f()";
     let swallows = "CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
                     CREATE TRIGGER t BEFORE INSERT ON raw.qb_invoices FOR EACH ROW EXECUTE FUNCTION public.f()";
     let checks = "ALTER TABLE raw.qb_invoices ADD CONSTRAINT small CHECK (id = '0')";
     let hides = "ALTER TABLE raw.qb_invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY";
-    for (change, word) in [(raises, "target_trigger_error"), (swallows, "rows_skipped_by_target"), (checks, "target_constraint"), (hides, "permission_denied")] {
+    for (change, word) in [
+        (raises, "target_trigger_error"),
+        (swallows, "rows_skipped_by_target"),
+        (checks, "target_constraint"),
+        (hides, "permission_denied"),
+    ] {
         let db = Database::new();
         db.backfill("invoices");
         db.exec("DELETE FROM raw.qb_invoices");
@@ -128,10 +137,16 @@ fn settings_of_the_database_do_not_reach_the_worker() {
     let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
     let run = qbo_e2e::rows(&mut client, &call).unwrap()[0][0].clone();
     let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
-    wait_until("it ends", seconds(30), || !["queued", "running"].contains(&qbo_e2e::rows(&mut client, &status).unwrap()[0][0].as_str()));
+    wait_until("it ends", seconds(30), || {
+        !["queued", "running"].contains(&qbo_e2e::rows(&mut client, &status).unwrap()[0][0].as_str())
+    });
     assert_eq!(qbo_e2e::rows(&mut client, &status).unwrap()[0][0], "success");
     assert_eq!(
-        qbo_e2e::rows(&mut client, "SELECT min(window_start) = '2025-07-01 00:00:00+00' FROM raw.backfill_report_invoices").unwrap()[0][0],
+        qbo_e2e::rows(
+            &mut client,
+            "SELECT min(window_start) = '2025-07-01 00:00:00+00' FROM raw.backfill_report_invoices"
+        )
+        .unwrap()[0][0],
         "t"
     );
 }
@@ -154,7 +169,10 @@ fn two_companies_do_not_touch_each_other() {
     let db = Database::new();
     let (_, id, secret, token) = db.sim.credentials();
     db.client()
-        .execute("SELECT raw.qb_connect('99', $1, $2, $3, 'production', 'other', 'other_co')", &[&id, &secret, &token])
+        .execute(
+            "SELECT raw.qb_connect('99', $1, $2, $3, 'production', 'other', 'other_co')",
+            &[&id, &secret, &token],
+        )
         .unwrap();
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, connection => 'other')"));
     assert_eq!(db.ended(run), "failed", "the simulator knows one realm");

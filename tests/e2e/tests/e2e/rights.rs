@@ -16,14 +16,24 @@ fn the_secrets_are_read_by_their_owner_only() {
     role(&db, "operates", "GRANT qbo_raw_operator TO operates");
     role(&db, "watches", "GRANT pg_monitor TO watches");
     for name in ["plain", "operates", "watches"] {
-        assert_eq!(refused(&mut db.client_as(name), "SELECT * FROM raw.qb_config").sqlstate, "42501", "{name}");
+        assert_eq!(
+            refused(&mut db.client_as(name), "SELECT * FROM raw.qb_config").sqlstate,
+            "42501",
+            "{name}"
+        );
     }
     let seen = qbo_e2e::rows(&mut db.client_as("reads_all"), "SELECT count(*) FROM raw.qb_config").unwrap();
     assert_eq!(seen, [["0"]], "row security without a policy");
     // An operator sees that there are secrets, never which.
-    let text = qbo_e2e::rows(&mut db.client_as("operates"), "SELECT s::text FROM raw.qb_secrets s").unwrap().concat().concat();
+    let text = qbo_e2e::rows(&mut db.client_as("operates"), "SELECT s::text FROM raw.qb_secrets s")
+        .unwrap()
+        .concat()
+        .concat();
     let (_, id, secret, token) = db.sim.credentials();
-    assert!(text.contains("refresh_token") && ![id, secret, token].iter().any(|value| text.contains(value)), "{text}");
+    assert!(
+        text.contains("refresh_token") && ![id, secret, token].iter().any(|value| text.contains(value)),
+        "{text}"
+    );
 }
 
 #[test]
@@ -41,15 +51,21 @@ fn an_operator_runs_a_reader_reads_and_nobody_else_does_either() {
     assert_eq!(db.ended(run), "success");
     assert_eq!(db.of_run(run, "requested_by"), "operates");
     db.client_as("operates").batch_execute(&format!("CALL raw.qb_wait({run})")).unwrap();
-    for table in ["qb_invoices", "backfill_report_invoices", "qb_rejects", "qb_run", "qb_progress", "qb_entities"] {
+    for table in
+        ["qb_invoices", "backfill_report_invoices", "qb_rejects", "qb_run", "qb_progress", "qb_entities"]
+    {
         let text = format!("SELECT count(*) FROM raw.{table}");
         for name in ["reads", "operates"] {
-            qbo_e2e::rows(&mut db.client_as(name), &text).unwrap_or_else(|error| panic!("{name} {table}: {error:?}"));
+            qbo_e2e::rows(&mut db.client_as(name), &text)
+                .unwrap_or_else(|error| panic!("{name} {table}: {error:?}"));
         }
         assert_eq!(refused(&mut db.client_as("plain"), &text).sqlstate, "42501", "{table}");
     }
     assert_eq!(refused(&mut db.client_as("operates"), "DELETE FROM raw.qb_invoices").sqlstate, "42501");
-    assert_eq!(refused(&mut db.client_as("operates"), "UPDATE raw.qb_run SET status = 'success'").sqlstate, "42501");
+    assert_eq!(
+        refused(&mut db.client_as("operates"), "UPDATE raw.qb_run SET status = 'success'").sqlstate,
+        "42501"
+    );
 }
 
 #[test]
@@ -65,7 +81,9 @@ fn who_lost_the_right_after_asking_does_not_get_the_work() {
     let run = qbo_e2e::rows(&mut db.client_as("operates"), &call).unwrap()[0][0].parse().unwrap();
     server.sql("postgres", "REVOKE qbo_raw_operator FROM operates");
     drop(holder);
-    qbo_e2e::wait_until("the lock is free", qbo_e2e::seconds(5), || db.number("SELECT raw.qb_tick()") == 1 || !["queued"].contains(&db.of_run(run, "status").as_str()));
+    qbo_e2e::wait_until("the lock is free", qbo_e2e::seconds(5), || {
+        db.number("SELECT raw.qb_tick()") == 1 || !["queued"].contains(&db.of_run(run, "status").as_str())
+    });
     assert_eq!(db.ended(run), "failed");
     assert_eq!(db.of_run(run, "error_code"), "permission_denied");
     assert_eq!(db.sim.request_count(), 0);
@@ -77,16 +95,23 @@ const ESCALATE: &str = "CREATE OR REPLACE FUNCTION evil.take() RETURNS trigger L
 
 fn nothing_gained(db: &Database) {
     assert_eq!(db.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), "f");
-    let spied = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'evil' AND table_name = 'loot'";
+    let spied =
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'evil' AND table_name = 'loot'";
     if db.number(spied) > 0 {
-        assert_eq!(db.number("SELECT count(*) FROM evil.loot"), 0, "{:?}", db.rows("SELECT * FROM evil.loot"));
+        assert_eq!(
+            db.number("SELECT count(*) FROM evil.loot"),
+            0,
+            "{:?}",
+            db.rows("SELECT * FROM evil.loot")
+        );
     }
 }
 
 #[test]
 fn code_planted_on_the_tables_runs_as_their_owner_only() {
     let server = Server::private("");
-    let db = Database::on(&server, Options { counts: vec![("Invoice".to_owned(), 30)], ..Options::default() });
+    let db =
+        Database::on(&server, Options { counts: vec![("Invoice".to_owned(), 30)], ..Options::default() });
     role(&db, "mallory", "");
     db.exec("CREATE SCHEMA evil AUTHORIZATION mallory; GRANT USAGE ON SCHEMA evil TO PUBLIC");
     db.client_as("mallory").batch_execute(ESCALATE).unwrap();
@@ -94,7 +119,7 @@ fn code_planted_on_the_tables_runs_as_their_owner_only() {
         .batch_execute(
             "CREATE TABLE evil.loot (who text, may boolean);
              GRANT INSERT ON evil.loot TO PUBLIC;
-             CREATE FUNCTION evil.spy(x text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+             CREATE FUNCTION evil.act() RETURNS void LANGUAGE plpgsql AS $$
                BEGIN
                  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
                    INSERT INTO evil.loot VALUES (current_user, true);
@@ -102,8 +127,9 @@ fn code_planted_on_the_tables_runs_as_their_owner_only() {
                  BEGIN EXECUTE 'ALTER ROLE mallory SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
                  BEGIN EXECUTE 'SET ROLE postgres'; EXCEPTION WHEN OTHERS THEN NULL; END;
                  BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; EXCEPTION WHEN OTHERS THEN NULL; END;
-                 RETURN x;
-               END $$",
+               END $$;
+             CREATE FUNCTION evil.spy(x text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+               BEGIN PERFORM evil.act(); RETURN x; END $$",
         )
         .unwrap();
     db.backfill("invoices");
@@ -115,9 +141,12 @@ fn code_planted_on_the_tables_runs_as_their_owner_only() {
          ALTER TABLE raw.qb_invoices ADD COLUMN d text DEFAULT evil.spy('x');
          ALTER TABLE raw.qb_invoices ADD COLUMN g text GENERATED ALWAYS AS (evil.spy(id)) STORED;
          ALTER TABLE raw.qb_invoices ADD CONSTRAINT c CHECK (evil.spy(id) IS NOT NULL);
-         CREATE INDEX ON raw.qb_invoices (evil.spy(id));
-         DELETE FROM evil.loot; ALTER ROLE mallory NOSUPERUSER; DELETE FROM raw.qb_invoices",
+         CREATE INDEX ON raw.qb_invoices (evil.spy(id))",
     );
+    // What the superuser did just now ran that code as superuser; the worker must not.
+    assert!(db.number("SELECT count(*) FROM evil.loot") > 0, "the code tells who runs it");
+    db.exec("DELETE FROM raw.qb_invoices");
+    db.exec("DELETE FROM evil.loot; ALTER ROLE mallory NOSUPERUSER");
     let run = db.backfill("invoices");
     assert_eq!(db.of_run(run, "inserted_count"), "30", "the code did run");
     nothing_gained(&db);
@@ -170,8 +199,12 @@ fn a_hostile_search_path_and_temporary_schema_change_nothing() {
              SET search_path = public, pg_temp, pg_catalog",
         )
         .unwrap();
-    let run: i64 = qbo_e2e::rows(&mut mallory, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap()[0][0].parse().unwrap();
-    mallory.batch_execute(&format!("CALL raw.qb_wait({run}); SELECT raw.qb_tick(); SELECT raw.qb_cancel({run})")).unwrap();
+    let run: i64 = qbo_e2e::rows(&mut mallory, &format!("SELECT raw.qb_backfill('invoices', {RANGE})"))
+        .unwrap()[0][0]
+        .parse()
+        .unwrap();
+    mallory.batch_execute(&format!("CALL raw.qb_wait({run})")).unwrap();
+    mallory.batch_execute(&format!("SELECT raw.qb_tick(); SELECT raw.qb_cancel({run})")).unwrap();
     assert_eq!(db.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), "f");
     db.check_equal("invoices", "Invoice");
 }
@@ -179,7 +212,13 @@ fn a_hostile_search_path_and_temporary_schema_change_nothing() {
 #[test]
 fn the_script_refuses_a_schema_and_a_role_of_a_stranger() {
     let server = Server::private("");
-    server.sql("postgres", "CREATE ROLE mallory; CREATE DATABASE taken; CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    for text in [
+        "CREATE ROLE mallory",
+        "CREATE DATABASE taken",
+        "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
+    ] {
+        server.sql("postgres", text);
+    }
     server.sql("taken", "CREATE SCHEMA raw AUTHORIZATION mallory");
     let mut client = server.connect("taken", "postgres").unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
@@ -204,7 +243,9 @@ fn nothing_is_granted_to_public_and_every_function_pins_its_search_path() {
     assert!(tables.is_empty(), "{tables:?}");
     let loose = db.rows(&format!("SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND NOT coalesce(p.proconfig::text LIKE '%search_path%', false)"));
     assert_eq!(loose, [["qb_wait"]], "only the procedure that commits");
-    let definers = db.rows(&format!("SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND p.prosecdef ORDER BY 1"));
+    let definers = db.rows(&format!(
+        "SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND p.prosecdef ORDER BY 1"
+    ));
     assert_eq!(definers, [["qb_backfill"], ["qb_cancel"], ["qb_connect"], ["qb_tick"]]);
     let undescribed = db.rows(&format!("SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND obj_description(p.oid, 'pg_proc') IS NULL"));
     assert!(undescribed.is_empty(), "{undescribed:?}");

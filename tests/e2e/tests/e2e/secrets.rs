@@ -5,9 +5,18 @@ use qbo_sim::{Fault, Options, When};
 
 #[test]
 fn no_secret_shows_up_anywhere() {
-    let server = Server::private("log_min_messages = debug5\nlog_error_verbosity = verbose\nlog_statement = none\nshared_preload_libraries = ''");
+    let server = Server::private(
+        "log_min_messages = debug5\nlog_error_verbosity = verbose\nlog_statement = none\nshared_preload_libraries = ''",
+    );
     let secret = "CANARY-client-secret-71c2a9";
-    let db = Database::on(&server, Options { client_secret: secret.to_owned(), refresh_token: Some("CANARY-refresh-token-55aa01".to_owned()), ..Options::default() });
+    let db = Database::on(
+        &server,
+        Options {
+            client_secret: secret.to_owned(),
+            refresh_token: Some("CANARY-refresh-token-55aa01".to_owned()),
+            ..Options::default()
+        },
+    );
     // What the harness itself typed is not the extension's doing.
     let before = server.log().len();
     let mut canaries = vec![secret.to_owned(), "CANARY-refresh-token-55aa01".to_owned()];
@@ -23,7 +32,9 @@ fn no_secret_shows_up_anywhere() {
         db.sim.fault(When::Always, Fault::named(name).unwrap());
         let run = db.queue("items");
         wait_until("it ends", seconds(30), || {
-            seen_activity += &db.value("SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker'");
+            seen_activity += &db.value(
+                "SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker'",
+            );
             !["queued", "running"].contains(&db.of_run(run, "status").as_str())
         });
         db.sim.clear_faults();
@@ -54,7 +65,9 @@ fn no_secret_shows_up_anywhere() {
     }
     assert!(tables.contains("needs_reauth"), "the tables were read");
     for canary in &canaries {
-        for (place, text) in [("the log", &log), ("pg_stat_activity", &seen_activity), ("a dump", &dump), ("a table", &tables)] {
+        for (place, text) in
+            [("the log", &log), ("pg_stat_activity", &seen_activity), ("a dump", &dump), ("a table", &tables)]
+        {
             assert!(!text.contains(canary.as_str()), "{canary} stands in {place}");
         }
     }

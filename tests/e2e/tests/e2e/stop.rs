@@ -29,7 +29,9 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
         State::TokenBackOff => {
             db.sim.fault(When::Token, Fault::named("503").unwrap());
             let run = db.queue("invoices");
-            wait_until("it asks for a token", seconds(10), || db.value("SELECT auth_state FROM raw.qb_config") == "refreshing");
+            wait_until("it asks for a token", seconds(10), || {
+                db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
+            });
             std::thread::sleep(Duration::from_millis(300));
             (run, None)
         }
@@ -46,7 +48,8 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
             let mut holder = db.client();
             holder.batch_execute("BEGIN; LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE").unwrap();
             let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
-            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'raw.qb_invoices'::regclass";
+            let waits =
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'raw.qb_invoices'::regclass";
             wait_until("it waits for the lock", seconds(10), || {
                 holder.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0
             });
@@ -190,10 +193,20 @@ fn kill_9_in_a_window_loses_nothing_and_asks_for_nothing_twice() {
     let server = Server::private("");
     let db = Database::on(&server, Options { latency: Duration::from_millis(15), ..Options::default() });
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1, 5)"));
-    wait_until("some windows are stored", seconds(20), || db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 5);
+    wait_until("some windows are stored", seconds(20), || {
+        db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 5
+    });
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let before = db.value(checkpointer);
     // SAFETY: the worker of our own server.
     unsafe { libc::kill(db.worker(), libc::SIGKILL) };
-    wait_until("the server is back", seconds(30), || server.connect(&db.name, "postgres").is_ok());
+    // The postmaster restarts everything; it is back when another checkpointer runs.
+    wait_until("the server is back", seconds(30), || {
+        let seen = server
+            .connect(&db.name, "postgres")
+            .and_then(|mut client| qbo_e2e::rows(&mut client, checkpointer));
+        seen.is_ok_and(|rows| rows.concat().first().is_some_and(|pid| *pid != before))
+    });
     assert_eq!(db.of_run(run, "status"), "running");
     let stored = db.rows("SELECT to_char(window_start AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM raw.backfill_report_invoices WHERE status = 'success'").concat();
     let rows = db.number("SELECT count(*) FROM raw.qb_invoices");
@@ -208,7 +221,10 @@ fn kill_9_in_a_window_loses_nothing_and_asks_for_nothing_twice() {
     db.check_reports("invoices", run);
     for request in db.sim.requests().iter().skip(asked_before) {
         for day in &stored {
-            assert!(!request.statement.contains(&format!(">= '{day}T")), "{day} was stored and asked for again");
+            assert!(
+                !request.statement.contains(&format!(">= '{day}T")),
+                "{day} was stored and asked for again"
+            );
         }
     }
 }
@@ -232,6 +248,9 @@ fn no_free_worker_slot_leaves_the_run_queued_with_a_warning() {
     let (mut client, heard) = db.listening();
     client.batch_execute(&format!("SELECT raw.qb_backfill('items', {RANGE})")).unwrap();
     let heard = heard.lock().unwrap().clone();
-    assert!(heard.iter().any(|line| line.starts_with("WARNING: no background worker slot is free")), "{heard:?}");
+    assert!(
+        heard.iter().any(|line| line.starts_with("WARNING: no background worker slot is free")),
+        "{heard:?}"
+    );
     assert_eq!(db.value("SELECT status FROM raw.qb_run"), "queued");
 }

@@ -17,7 +17,9 @@ fn stored_is_newest(db: &Database) {
 fn an_access_token_that_ends_in_mid_run_is_renewed_once() {
     let db = Database::with(Options { latency: Duration::from_millis(20), ..Options::default() });
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    wait_until("some windows are stored", seconds(20), || db.of_run(run, "windows_done").parse::<i32>().unwrap() > 10);
+    wait_until("some windows are stored", seconds(20), || {
+        db.of_run(run, "windows_done").parse::<i32>().unwrap() > 10
+    });
     db.sim.rotate_next();
     db.sim.expire_access_tokens();
     assert_eq!(db.ended(run), "success");
@@ -41,7 +43,9 @@ fn thirty_two_sessions_at_once_redeem_one_token() {
                 });
             }
         });
-        wait_until("all runs end", seconds(90), || db.number("SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')") == 0);
+        wait_until("all runs end", seconds(90), || {
+            db.number("SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')") == 0
+        });
         assert_eq!(db.rows("SELECT status, count(*) FROM raw.qb_run GROUP BY 1"), [["success", "32"]]);
         assert_eq!(redemptions(&db), 1, "{mode:?}: {:?}", db.sim.token_log());
         stored_is_newest(&db);
@@ -57,7 +61,11 @@ fn a_token_that_is_refused_blocks_the_run_and_is_not_tried_again() {
     assert_eq!(db.of_run(run, "error_code"), "needs_reauth");
     assert!(db.of_run(run, "error_hint").contains("raw.qb_connect"));
     assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "needs_reauth");
-    assert_ne!(db.value("SELECT refresh_token FROM raw.qb_config"), "", "the token stays: an outage can look the same");
+    assert_ne!(
+        db.value("SELECT refresh_token FROM raw.qb_config"),
+        "",
+        "the token stays: an outage can look the same"
+    );
     let asked = db.sim.token_requests();
     assert_eq!(asked, 1);
     let again = db.queue("invoices");
@@ -80,7 +88,9 @@ fn a_wrong_client_is_told_from_a_wrong_token() {
 
 #[test]
 fn an_answer_that_is_lost_is_asked_for_again_with_the_same_token() {
-    for (mode, status) in [(TokenMode::Lazy, "success"), (TokenMode::Grace, "success"), (TokenMode::Strict, "blocked_auth")] {
+    for (mode, status) in
+        [(TokenMode::Lazy, "success"), (TokenMode::Grace, "success"), (TokenMode::Strict, "blocked_auth")]
+    {
         let db = Database::with(Options { tokens: mode, ..Options::default() });
         db.sim.fault_times(When::Token, Fault::LoseAnswer, 1);
         let run = db.queue("items");
@@ -105,7 +115,9 @@ fn a_token_that_a_person_writes_during_a_refresh_stays() {
     let db = Database::new();
     db.sim.fault_times(When::Token, Fault::Stall(Duration::from_secs(2)), 1);
     let run = db.queue("items");
-    wait_until("the refresh is under way", seconds(10), || db.value("SELECT auth_state FROM raw.qb_config") == "refreshing");
+    wait_until("the refresh is under way", seconds(10), || {
+        db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
+    });
     db.exec("UPDATE raw.qb_config SET refresh_token = 'written-by-a-person'");
     db.ended(run);
     assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), "written-by-a-person");
@@ -120,6 +132,10 @@ fn a_companys_401_for_ever_ends_the_run_soon() {
     assert_eq!(db.of_run(run, "error_code"), "unauthorized");
     assert!(db.sim.request_count() <= 3, "{} requests", db.sim.request_count());
     assert!(redemptions(&db) <= 2, "{:?}", db.sim.token_log());
-    let told = format!("{} {}", db.of_run(run, "error_message"), db.rows("SELECT error_message FROM raw.backfill_report_invoices").concat().concat());
+    let told = format!(
+        "{} {}",
+        db.of_run(run, "error_message"),
+        db.rows("SELECT error_message FROM raw.backfill_report_invoices").concat().concat()
+    );
     assert!(!told.contains("the-token-itself") || told.contains("Token expired"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! What a person sees while a run works, and afterwards.
 
-use qbo_e2e::{Database, RANGE, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
@@ -10,12 +10,22 @@ fn qb_wait_draws_a_bar_and_ends_with_a_summary() {
     let (mut client, heard) = db.listening();
     client.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}, 3))")).unwrap();
     let heard = heard.lock().unwrap().clone();
-    assert!(heard.iter().any(|line| line.contains("rows/s") && line.contains("left") && line.contains('█') && line.contains('░')), "{heard:#?}");
+    assert!(
+        heard.iter().any(|line| line.contains("rows/s")
+            && line.contains("left")
+            && line.contains('█')
+            && line.contains('░')),
+        "{heard:#?}"
+    );
     let last = heard.last().unwrap();
-    assert!(last.contains("success") && last.contains("500 rows (500 new, 0 updated, 0 unchanged, 0 rejected)"), "{last}");
+    assert!(
+        last.contains("success") && last.contains("500 rows (500 new, 0 updated, 0 unchanged, 0 rejected)"),
+        "{last}"
+    );
     assert!(heard.iter().all(|line| line.chars().count() <= 140), "{heard:#?}");
     let (mut ascii, heard) = db.listening();
-    ascii.batch_execute(&format!("SET client_encoding = 'LATIN1'; CALL raw.qb_wait(raw.qb_backfill('items', {RANGE}, 3))")).unwrap();
+    ascii.batch_execute("SET client_encoding = 'LATIN1'").unwrap();
+    ascii.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('items', {RANGE}, 3))")).unwrap();
     assert!(heard.lock().unwrap().iter().all(|line| line.is_ascii()), "{heard:#?}");
 }
 
@@ -50,24 +60,34 @@ fn the_worker_shows_itself() {
     let shown = db.rows(&format!("SELECT backend_type, application_name, state, query, wait_event_type FROM pg_stat_activity WHERE pid = {}", db.worker()));
     let text = format!("qbo_raw: run {run}, invoices of default");
     assert_eq!(shown, [["qbo_raw worker", "qbo_raw", "active", text.as_str(), "Extension"]]);
-    let lock = db.number(&format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {} AND pid = {}", 0x7162_6f01, db.worker()));
+    let lock = db.number(&format!(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {} AND pid = {}",
+        0x7162_6f01,
+        db.worker()
+    ));
     assert_eq!(lock, 1, "ownership is a lock");
     db.exec(&format!("SELECT raw.qb_cancel({run})"));
 }
 
 #[test]
 fn the_log_has_two_lines_a_run() {
-    let db = Database::new();
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
     let run = db.backfill("items");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
     let own: Vec<String> = db
         .server
         .log()
         .lines()
-        .filter(|line| line.contains(&format!(" {} LOG:", db.name)) && line.contains(&format!("qbo_raw: run {run} ")))
+        .filter(|line| line.contains("] qbo_raw worker "))
         .map(str::to_owned)
         .collect();
     assert_eq!(own.len(), 2, "{own:#?}");
-    assert!(own[0].contains("starts: items") && own[1].contains("ends as success: 14 of 14 windows, 40 rows"), "{own:#?}");
+    assert!(
+        own[0].contains(&format!("run {run} starts: items"))
+            && own[1].contains("ends as success: 14 of 14 windows, 40 rows"),
+        "{own:#?}"
+    );
 }
 
 #[test]
@@ -80,7 +100,9 @@ fn tables_are_described_and_stored_with_lz4_where_the_server_has_it() {
             AND col_description(c.oid, a.attnum) IS NULL",
     );
     assert!(undescribed.is_empty(), "{undescribed:?}");
-    let has = db.value("SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'") == "t";
+    let has = db
+        .value("SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
+        == "t";
     let uses = db.value("SELECT attcompression FROM pg_attribute WHERE attrelid = 'raw.qb_invoices'::regclass AND attname = 'payload'");
     assert_eq!(uses == "l", has);
 }

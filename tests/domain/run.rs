@@ -1,0 +1,254 @@
+//! The machine of a run: what is fetched when, and how it ends.
+
+use chrono::{TimeDelta, TimeZone, Utc};
+use qbo_raw::domain::fault::{Failure, Scope};
+use qbo_raw::domain::run::{BREAKER, Run, Status};
+use qbo_raw::domain::window::Window;
+use std::time::Duration;
+
+fn windows(count: usize) -> Vec<Window> {
+    let origin = Utc.with_ymd_and_hms(2024, 1, 1, 0, 0, 0).unwrap();
+    let day = TimeDelta::try_days(1).unwrap();
+    (0..count).map(|n| origin + day * n as i32).map(|start| Window { start, end: start + day }).collect()
+}
+
+fn run(count: usize, lanes: usize) -> Run {
+    Run::new(windows(count), 0, lanes)
+}
+
+fn next(run: &mut Run) -> Option<usize> {
+    run.next_window().map(|(index, _)| index)
+}
+
+/// All windows that may begin now.
+fn begin(run: &mut Run) -> Vec<usize> {
+    std::iter::from_fn(|| next(run)).collect()
+}
+
+fn failure(scope: Scope) -> Failure {
+    Failure::new("x", "38000", "x").scope(scope)
+}
+
+fn outage() -> Failure {
+    failure(Scope::Window).outage()
+}
+
+#[test]
+fn nothing_to_do_is_success() {
+    assert_eq!(run(0, 4).end(), Some(Status::Success));
+    assert_eq!(Run::new(Vec::new(), 7, 4).end(), Some(Status::Success));
+    assert_eq!(next(&mut run(0, 4)), None);
+}
+
+#[test]
+fn one_window_goes_first_alone() {
+    let mut run = run(10, 4);
+    assert_eq!(begin(&mut run), [0]);
+    run.fetched(0);
+    assert_eq!(begin(&mut run), [1, 2, 3, 4]);
+    assert_eq!(run.end(), None);
+}
+
+#[test]
+fn while_nothing_was_fetched_one_goes_after_the_other() {
+    let mut run = run(5, 4);
+    for index in 0..3 {
+        assert_eq!(begin(&mut run), [index]);
+        assert!(run.failed(index, &failure(Scope::Window)));
+    }
+    assert_eq!(begin(&mut run), [3]);
+    run.fetched(3);
+    assert_eq!(begin(&mut run), [4]);
+}
+
+#[test]
+fn windows_come_with_their_place_and_in_order() {
+    let all = windows(6);
+    let mut run = Run::new(all.clone(), 2, 1);
+    for (index, window) in all.iter().enumerate() {
+        assert_eq!(run.next_window(), Some((index, *window)));
+        run.fetched(index);
+        run.stored(index);
+    }
+    assert_eq!(run.end(), Some(Status::Success));
+}
+
+#[test]
+fn no_more_are_fetched_than_can_be_stored() {
+    let mut run = run(20, 3);
+    next(&mut run);
+    run.fetched(0);
+    assert_eq!(begin(&mut run), [1, 2, 3]);
+    (1..4).for_each(|index| run.fetched(index));
+    assert_eq!(begin(&mut run), [0; 0], "four wait to be stored");
+    run.stored(0);
+    assert_eq!(begin(&mut run), [0; 0]);
+    run.stored(1);
+    assert_eq!(begin(&mut run), [4, 5, 6]);
+}
+
+#[test]
+fn no_lanes_count_as_one() {
+    let mut run = run(3, 0);
+    assert_eq!(begin(&mut run), [0]);
+    run.fetched(0);
+    run.stored(0);
+    assert_eq!(begin(&mut run), [1]);
+}
+
+/// A run of two windows of which the first is stored and the second fails.
+fn second_fails(failure: &Failure) -> (bool, Option<Status>) {
+    let mut run = run(2, 2);
+    next(&mut run);
+    run.fetched(0);
+    run.stored(0);
+    next(&mut run);
+    (run.failed(1, failure), run.end())
+}
+
+#[test]
+fn the_statuses() {
+    let pause = Duration::from_secs(900);
+    assert_eq!(second_fails(&failure(Scope::Window)), (true, Some(Status::Partial)));
+    assert_eq!(second_fails(&failure(Scope::Run)), (true, Some(Status::Partial)));
+    assert_eq!(second_fails(&failure(Scope::Blocked)), (false, Some(Status::BlockedAuth)));
+    assert_eq!(second_fails(&failure(Scope::Park(pause))), (false, Some(Status::Parked(pause))));
+    let mut alone = run(1, 1);
+    next(&mut alone);
+    alone.failed(0, &outage());
+    assert_eq!(alone.end(), Some(Status::Failed));
+    // Stored by an earlier try of the run.
+    let mut again = Run::new(windows(1), 3, 1);
+    next(&mut again);
+    again.failed(0, &failure(Scope::Window));
+    assert_eq!(again.end(), Some(Status::Partial));
+    for (status, word) in [
+        (Status::Success, "success"),
+        (Status::Partial, "partial"),
+        (Status::Failed, "failed"),
+        (Status::Cancelled, "cancelled"),
+        (Status::BlockedAuth, "blocked_auth"),
+        (Status::Parked(pause), "queued"),
+    ] {
+        assert_eq!(status.as_str(), word);
+    }
+}
+
+#[test]
+fn a_failure_of_the_run_ends_it_at_once() {
+    for scope in [Scope::Run, Scope::Blocked, Scope::Park(Duration::from_secs(1))] {
+        let mut run = run(10, 4);
+        next(&mut run);
+        run.failed(0, &failure(scope));
+        assert_eq!(next(&mut run), None);
+        assert!(run.end().is_some());
+    }
+}
+
+#[test]
+fn a_window_can_fail_while_it_is_stored() {
+    let mut run = run(1, 1);
+    next(&mut run);
+    run.fetched(0);
+    assert_eq!(run.end(), None);
+    assert!(run.failed(0, &failure(Scope::Window)));
+    run.stored(0);
+    assert_eq!(run.end(), Some(Status::Failed), "it is not stored as well");
+}
+
+#[test]
+fn the_breaker_ends_a_run_in_an_outage() {
+    assert_eq!(BREAKER, 20);
+    let mut run = run(100, 4);
+    for index in 0..20 {
+        assert_eq!(run.end(), None, "{index}");
+        assert_eq!(next(&mut run), Some(index));
+        assert!(run.failed(index, &outage()));
+    }
+    assert_eq!(next(&mut run), None);
+    assert_eq!(run.end(), Some(Status::Failed));
+}
+
+#[test]
+fn only_outages_in_a_row_count_for_the_breaker() {
+    let mut run = run(200, 1);
+    for index in 0..200 {
+        assert_eq!(next(&mut run), Some(index));
+        match index % 20 {
+            19 if index % 40 == 19 => {
+                run.fetched(index);
+                run.stored(index);
+            }
+            19 => drop(run.failed(index, &failure(Scope::Window))),
+            _ => drop(run.failed(index, &outage())),
+        }
+    }
+    assert_eq!(run.end(), Some(Status::Partial));
+}
+
+#[test]
+fn cancelling_goes_before_everything() {
+    for scope in [Scope::Window, Scope::Run, Scope::Blocked, Scope::Park(Duration::ZERO)] {
+        let mut run = run(3, 1);
+        next(&mut run);
+        run.failed(0, &failure(scope));
+        run.cancel();
+        assert_eq!((next(&mut run), run.end()), (None, Some(Status::Cancelled)));
+    }
+}
+
+#[test]
+fn of_two_reasons_to_stop_the_first_counts() {
+    let mut run = run(5, 3);
+    next(&mut run);
+    run.fetched(0);
+    begin(&mut run);
+    run.failed(1, &failure(Scope::Blocked));
+    run.failed(2, &failure(Scope::Run));
+    run.failed(3, &failure(Scope::Park(Duration::ZERO)));
+    assert_eq!(run.end(), Some(Status::BlockedAuth));
+}
+
+#[test]
+fn random_runs_do_every_window_once_and_end() {
+    let mut random = fastrand::Rng::with_seed(8);
+    for _ in 0..2_000 {
+        let (count, lanes, before) = (random.usize(0..40), random.usize(1..6), random.usize(0..3));
+        let mut run = Run::new(windows(count), before, lanes);
+        let (mut flying, mut waiting) = (Vec::new(), Vec::new());
+        let (mut seen, mut stored, mut failed) = (Vec::new(), before, 0);
+        while run.end().is_none() {
+            match random.u8(0..4) {
+                0 => {
+                    if let Some(index) = next(&mut run) {
+                        seen.push(index);
+                        flying.push(index);
+                    }
+                }
+                1 if !flying.is_empty() => {
+                    let index = flying.swap_remove(random.usize(0..flying.len()));
+                    run.fetched(index);
+                    waiting.push(index);
+                }
+                2 if !waiting.is_empty() => {
+                    run.stored(waiting.swap_remove(random.usize(0..waiting.len())));
+                    stored += 1;
+                }
+                _ if !flying.is_empty() && random.u8(0..5) == 0 => {
+                    let index = flying.swap_remove(random.usize(0..flying.len()));
+                    assert!(run.failed(index, &failure(Scope::Window)));
+                    failed += 1;
+                }
+                _ => {}
+            }
+            assert!(flying.len() <= lanes && waiting.len() < 2 * lanes);
+        }
+        assert_eq!(seen, (0..count).collect::<Vec<_>>());
+        let status = match (failed, stored) {
+            (0, _) => Status::Success,
+            (_, 0) => Status::Failed,
+            _ => Status::Partial,
+        };
+        assert_eq!(run.end(), Some(status));
+    }
+}

@@ -1,0 +1,173 @@
+//! Windows tile the range of a run exactly, and arguments that make no range are refused.
+
+use chrono::{Days, NaiveDate, TimeDelta, Timelike};
+use qbo_raw::domain::window::{Range, WindowOn};
+use qbo_raw::error::Error;
+
+fn day(year: i32, month: u32, day: u32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, month, day).unwrap()
+}
+
+fn today() -> NaiveDate {
+    day(2026, 3, 15)
+}
+
+/// What must hold for the windows of any range.
+fn check(first: NaiveDate, last: NaiveDate, chunk: i32) {
+    let range = Range::new(first, last, chunk, today()).unwrap();
+    let windows: Vec<_> = range.windows().collect();
+    let what = format!("{first} to {last} by {chunk}");
+    assert_eq!(windows.len(), range.len(), "{what}");
+    assert_eq!(range.windows().len(), range.len(), "{what}");
+    assert!(!range.is_empty());
+    assert_eq!(windows[0].start.date_naive(), first, "{what}");
+    assert_eq!(windows.last().unwrap().end.date_naive(), last + Days::new(1), "{what}");
+    for pair in windows.windows(2) {
+        assert_eq!(pair[0].end, pair[1].start, "{what}: they touch");
+    }
+    let chunk = TimeDelta::try_days(i64::from(chunk)).unwrap();
+    for (index, window) in windows.iter().enumerate() {
+        assert!(window.start < window.end, "{what}: none is empty");
+        assert_eq!(window.start.num_seconds_from_midnight(), 0);
+        assert_eq!(window.end.num_seconds_from_midnight(), 0);
+        if index + 1 < windows.len() {
+            assert_eq!(window.end - window.start, chunk, "{what}");
+        } else {
+            assert!(window.end - window.start <= chunk, "{what}");
+        }
+    }
+}
+
+#[test]
+fn random_ranges_are_tiled_exactly() {
+    let mut random = fastrand::Rng::with_seed(2);
+    for _ in 0..5_000 {
+        let first = day(1990, 1, 1) + Days::new(random.u64(0..13_200));
+        let most = u64::try_from((today() + Days::new(2) - first).num_days()).unwrap();
+        let last = first + Days::new(random.u64(0..=most.min(2_000)));
+        let chunk = match random.u8(0..4) {
+            0 => 1,
+            1 => random.i32(1..32),
+            2 => random.i32(1..3_000),
+            _ => random.i32(1..i32::MAX),
+        };
+        check(first, last, chunk);
+    }
+}
+
+#[test]
+fn a_moment_lies_in_exactly_one_window() {
+    let range = Range::new(day(2024, 2, 27), day(2024, 3, 2), 2, today()).unwrap();
+    let windows: Vec<_> = range.windows().collect();
+    for minute in 0..5 * 24 * 60 {
+        let moment = windows[0].start + TimeDelta::try_minutes(minute).unwrap();
+        let holding = windows.iter().filter(|window| window.start <= moment && moment < window.end).count();
+        assert_eq!(holding, 1, "{moment}");
+    }
+}
+
+#[test]
+fn days_at_the_edges() {
+    check(today(), today(), 1);
+    check(today() + Days::new(2), today() + Days::new(2), 7);
+    check(day(1990, 1, 1), day(1990, 1, 1), i32::MAX);
+    check(day(1990, 1, 1), today() + Days::new(2), 1);
+    check(day(2024, 2, 28), day(2024, 3, 1), 1);
+    // Summer time begins: a day is a day all the same.
+    check(day(2025, 3, 29), day(2025, 3, 31), 1);
+    let range = Range::new(day(2024, 1, 1), day(2024, 1, 31), 7, today()).unwrap();
+    let texts: Vec<_> = range.windows().map(|w| format!("{} {}", w.start, w.end)).collect();
+    assert_eq!(texts.len(), 5);
+    assert_eq!(texts[0], "2024-01-01 00:00:00 UTC 2024-01-08 00:00:00 UTC");
+    assert_eq!(texts[4], "2024-01-29 00:00:00 UTC 2024-02-01 00:00:00 UTC");
+}
+
+#[test]
+fn windows_can_be_walked_from_any_place() {
+    let range = Range::new(day(2020, 1, 1), day(2020, 12, 31), 30, today()).unwrap();
+    let all: Vec<_> = range.windows().collect();
+    for skip in 0..=all.len() {
+        assert_eq!(range.windows().skip(skip).collect::<Vec<_>>(), all[skip..]);
+    }
+}
+
+fn refused(first: NaiveDate, last: NaiveDate, chunk: i32) -> Error {
+    let error = Range::new(first, last, chunk, today()).unwrap_err();
+    assert_eq!(error.sqlstate(), "22023");
+    error
+}
+
+#[test]
+fn days_nobody_can_mean_are_refused() {
+    for (first, last, wrong) in [
+        (day(1989, 12, 31), today(), "start_date"),
+        (day(202, 1, 1), today(), "start_date"),
+        (NaiveDate::MIN, NaiveDate::MAX, "start_date"),
+        (day(2026, 3, 18), day(2026, 3, 18), "start_date"),
+        (day(2024, 1, 1), day(2026, 3, 18), "end_date"),
+        (day(2024, 1, 1), NaiveDate::MAX, "end_date"),
+        (day(2024, 1, 1), day(1989, 12, 31), "end_date"),
+    ] {
+        match refused(first, last, 1) {
+            Error::Argument { argument, value, expected } => {
+                assert_eq!(argument, wrong);
+                assert_eq!(value, if wrong == "start_date" { first } else { last }.to_string());
+                assert!(expected.contains("1990-01-01") && expected.contains("2026-03-17"), "{expected}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_end_is_not_before_the_start() {
+    let error = refused(day(2024, 1, 2), day(2024, 1, 1), 1);
+    assert!(matches!(error, Error::EndBeforeStart { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "end_date 2024-01-01 is before start_date 2024-01-02");
+    assert!(error.hint().unwrap().contains("single day"));
+}
+
+#[test]
+fn a_chunk_has_a_day() {
+    for chunk in [0, -1, i32::MIN] {
+        match refused(day(2024, 1, 1), day(2024, 1, 2), chunk) {
+            Error::Argument { argument: "chunk_days", value, .. } => assert_eq!(value, chunk.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn too_many_windows_are_refused() {
+    // Only a day far ahead makes so many: with today's date the range is too short.
+    let far = day(2290, 1, 1);
+    match Range::new(day(1990, 1, 1), far, 1, far).unwrap_err() {
+        Error::TooManyWindows { count, limit } => assert_eq!((count, limit), (109_574, 100_000)),
+        other => panic!("{other:?}"),
+    }
+    assert!(Range::new(day(1990, 1, 1), far, 2, far).is_ok());
+    let last = day(1990, 1, 1) + Days::new(99_999);
+    assert_eq!(Range::new(day(1990, 1, 1), last, 1, last).unwrap().len(), 100_000);
+    assert!(Range::new(day(1990, 1, 1), last + Days::new(1), 1, last).is_err());
+}
+
+#[test]
+fn the_end_of_the_calendar_does_no_harm() {
+    let range = Range::new(NaiveDate::MAX - Days::new(3), NaiveDate::MAX, 2, NaiveDate::MAX).unwrap();
+    assert_eq!(range.windows().count(), 2);
+}
+
+#[test]
+fn window_on_is_one_of_two_words() {
+    for (word, property) in [("updated", "MetaData.LastUpdatedTime"), ("created", "MetaData.CreateTime")] {
+        let on = WindowOn::parse(word).unwrap();
+        assert_eq!((on.as_str(), on.property()), (word, property));
+    }
+    for wrong in ["", "Updated", "updated ", "changed", "🧾"] {
+        let error = WindowOn::parse(wrong).unwrap_err();
+        assert_eq!(error.to_string(), format!("window_on is \"{wrong}\""));
+        assert_eq!(error.detail().as_deref(), Some("It must be 'updated' or 'created'."));
+    }
+    let long = "x".repeat(10_000);
+    assert!(WindowOn::parse(&long).unwrap_err().to_string().len() < 80);
+}
