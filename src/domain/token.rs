@@ -116,7 +116,7 @@ enum State {
     PostPause,
     Saving(Grant),
     SavePause(Grant),
-    Marking(Failure),
+    Marking,
     Unlocking(Result<Token, Failure>),
     Over,
 }
@@ -129,6 +129,8 @@ pub struct Renewal {
     state: State,
     /// The token being spent, with its generation.
     spending: Option<(u64, Secret)>,
+    /// What Intuit refused, until the mark is read back.
+    refusal: Option<Failure>,
     lock_tries: u32,
     post_tries: u32,
     save_tries: u32,
@@ -152,6 +154,7 @@ impl Renewal {
             refused,
             state: State::New,
             spending: None,
+            refusal: None,
             lock_tries: 0,
             post_tries: 0,
             save_tries: 0,
@@ -182,7 +185,8 @@ impl Renewal {
             (State::PostPause, Event::Waited) => self.post(),
             (State::Saving(grant), Event::Saved(saved)) => self.saved(grant, saved),
             (State::SavePause(grant), Event::Waited) => self.save(grant),
-            (State::Marking(failure), Event::Marked) => self.unlock(Err(failure)),
+            // Somebody may have written other credentials right before the mark: then it did not take.
+            (State::Marking, Event::Marked) => self.go(State::Reading, Step::Read),
             (State::Unlocking(outcome), Event::Unlocked) => Step::Finish(outcome),
             (state, event) => {
                 let what = format!("the token's machine is broken: {event:?} in state {}", label(&state));
@@ -207,7 +211,9 @@ impl Renewal {
         match row.auth_state.as_str() {
             "needs_reauth" => return self.unlock(Err(needs_reauth("the company has to be connected again"))),
             "bad_client" => {
-                return self.unlock(Err(bad_client("Intuit does not know the client id or secret")));
+                let failure = self.refusal.take();
+                let unknown = || bad_client("Intuit does not know the client id or secret");
+                return self.unlock(Err(failure.unwrap_or_else(unknown)));
             }
             _ => {}
         }
@@ -224,10 +230,8 @@ impl Renewal {
             Some(_) if spent == Some(row.generation) => {
                 let failure = needs_reauth("Intuit rejected the refresh token");
                 let message = failure.message.clone();
-                self.go(
-                    State::Marking(failure),
-                    Step::Mark { seen: row.generation, state: "needs_reauth", message },
-                )
+                self.refusal = Some(failure);
+                self.go(State::Marking, Step::Mark { seen: row.generation, state: "needs_reauth", message })
             }
             Some(_) if self.rounds >= ROUNDS => {
                 let message = "the stored token changed again and again while it was renewed";
@@ -259,8 +263,9 @@ impl Renewal {
             TokenAnswer::InvalidClient { description } => {
                 let failure = bad_client(&description);
                 let message = failure.message.clone();
+                self.refusal = Some(failure);
                 let seen = self.spending.as_ref().map_or(0, |(generation, _)| *generation);
-                self.go(State::Marking(failure), Step::Mark { seen, state: "bad_client", message })
+                self.go(State::Marking, Step::Mark { seen, state: "bad_client", message })
             }
             TokenAnswer::Unknown { message } => match POST_PAUSES.get(self.post_tries as usize) {
                 Some(seconds) => {
@@ -338,7 +343,7 @@ fn label(state: &State) -> &'static str {
         State::PostPause => "PostPause",
         State::Saving(_) => "Saving",
         State::SavePause(_) => "SavePause",
-        State::Marking(_) => "Marking",
+        State::Marking => "Marking",
         State::Unlocking(_) => "Unlocking",
         State::Over => "Over",
     }

@@ -1,6 +1,7 @@
 //! Threads beside PostgreSQL's main thread. All signals are blocked in them before they begin: a handler of PostgreSQL must
 //! never run off the main thread. They are not joined; the process may end at any time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -27,15 +28,19 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
     started.map(|_| ())
 }
 
-/// Does one blocking call on a thread of its own; its value arrives in the channel, and then the main thread is woken.
+/// Does one blocking call on a thread of its own; its value arrives in the channel, and then the main thread is woken. A
+/// call that panics closes the channel, and wakes as well.
 pub fn off_main<T: Send + 'static>(
     wake: Wake,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<Receiver<T>> {
     let (sender, receiver) = channel();
     spawn("qbo_raw call", move || {
-        // Nobody may be listening any more.
-        let _ = sender.send(call());
+        if let Ok(value) = catch_unwind(AssertUnwindSafe(call)) {
+            // Nobody may be listening any more.
+            let _ = sender.send(value);
+        }
+        drop(sender);
         wake();
     })?;
     Ok(receiver)

@@ -3,6 +3,8 @@
 //! `api` holds what a user calls, `worker` what the background worker does; the rest are the tools of the two. Everything
 //! that touches a table goes through `spi`, with a `statement` whose text was written by us.
 
+// pgrx wants its own, large error type from a SQL function.
+#[allow(clippy::result_large_err)]
 pub mod api;
 mod config;
 mod guc;

@@ -44,7 +44,7 @@ impl Keeper {
         &self,
         refused: Option<u64>,
         mut given_up: impl FnMut() -> Result<bool>,
-    ) -> std::result::Result<Token, Failure> {
+    ) -> std::result::Result<Token, Box<Failure>> {
         let mut renewal = Renewal::new(refused);
         let mut hold = None;
         let mut locked = false;
@@ -101,7 +101,7 @@ impl Keeper {
         if locked && spi::transaction(|| lock::release(Lock::Token, self.connection)).is_err() {
             raise::warning("qbo_raw: the token lock could not be given back".to_owned(), None);
         }
-        outcome
+        outcome.map_err(Box::new)
     }
 
     /// Spends the refresh token, on a thread of its own; the main thread waits on its latch.

@@ -40,7 +40,7 @@ const INTUIT: (u32, u32) = (500, 10);
 /// Takes a claimed run to its end. An error means that it could not even begin, or that its rows could not be written.
 pub fn run(id: i64, name: &str) -> Result<()> {
     let mut work = Work::begin(id, name)?;
-    let status = work.to_its_end()?;
+    let status = work.go_on_to_the_end()?;
     work.finish(status)
 }
 
@@ -105,7 +105,7 @@ impl Work {
         Ok(Work { run, connection, store, keeper, pool, machine, last: None, looked: Instant::now() })
     }
 
-    fn to_its_end(&mut self) -> Result<Status> {
+    fn go_on_to_the_end(&mut self) -> Result<Status> {
         loop {
             // One message at a time: between two windows stored there is a look at the flag and at the signals.
             match self.pool.try_recv() {
@@ -135,7 +135,7 @@ impl Work {
                 let cancelled = || spi::transaction(|| run::is_cancelled(id));
                 match self.keeper.renew(generation, cancelled) {
                     Ok(token) => self.pool.give_token(token),
-                    Err(failure) => self.pool.no_token(failure),
+                    Err(failure) => self.pool.no_token(*failure),
                 }
                 Ok(())
             }

@@ -45,7 +45,8 @@ fn the_catalogue_is_sorted_and_names_can_be_part_of_a_table_name() {
     let names: Vec<_> = catalogue().iter().map(|entity| entity.name).collect();
     let qbo: BTreeSet<_> = catalogue().iter().map(|entity| entity.qbo).collect();
     // By words: bill_payments behind bills, customer_types behind customers.
-    let words = |name: &str| name.replace('_', " ").replace("classes", "class").trim_end_matches('s').to_owned();
+    let words =
+        |name: &str| name.replace('_', " ").replace("classes", "class").trim_end_matches('s').to_owned();
     for pair in names.windows(2) {
         let [a, b] = pair else { unreachable!() };
         assert!(a != b && words(a) <= words(b), "{a} before {b}");
@@ -108,11 +109,11 @@ fn hostile_input_is_no_entity_and_no_panic() {
         "Invoices; drop table",
         "invoices'--",
         "invoices\0",
-        "Іnvoices",      // Cyrillic І
-        "invоices",      // Cyrillic о
+        "Іnvoices", // Cyrillic І
+        "invоices", // Cyrillic о
         "invoices\u{200b}",
         "ｉｎｖｏｉｃｅｓ", // full width
-        "ınvoıces",      // Turkish dotless i
+        "ınvoıces",         // Turkish dotless i
         "e\u{301}\u{301}\u{301}",
         "\u{202e}seciovni",
         &long,

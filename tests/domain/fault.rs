@@ -9,7 +9,9 @@ fn fault(status: u16, body: &str) -> Fault {
 fn coded(status: u16, code: &str) -> Fault {
     fault(
         status,
-        &format!(r#"{{"Fault":{{"Error":[{{"Message":"m","Detail":"d","code":"{code}"}}],"type":"t"}},"time":"x"}}"#),
+        &format!(
+            r#"{{"Fault":{{"Error":[{{"Message":"m","Detail":"d","code":"{code}"}}],"type":"t"}},"time":"x"}}"#
+        ),
     )
 }
 
@@ -46,7 +48,10 @@ fn json_of_the_gateway() {
     assert_eq!(fault.detail.as_deref(), Some("Malformed bearer token: too short or too long"));
     assert_eq!(fault.remedy(), Remedy::Renew);
     let failure = fault.failure();
-    assert_eq!((failure.code.as_str(), failure.sqlstate, failure.scope), ("unauthorized", "28000", Scope::Run));
+    assert_eq!(
+        (failure.code.as_str(), failure.sqlstate, failure.scope),
+        ("unauthorized", "28000", Scope::Run)
+    );
     assert!(failure.hint.unwrap().contains("realm_id"));
 }
 
@@ -73,7 +78,8 @@ fn xml() {
 
 #[test]
 fn pages_for_people_and_nothing_at_all() {
-    let html = fault(503, "<html><head><title> 503 Service\nUnavailable </title></head><body><hr></body></html>");
+    let html =
+        fault(503, "<html><head><title> 503 Service\nUnavailable </title></head><body><hr></body></html>");
     assert_eq!(html.message, "HTTP status 503 with a page titled \"503 Service\nUnavailable\"");
     assert_eq!(html.code, None);
     assert_eq!(html.remedy(), Remedy::Retry);
@@ -89,7 +95,8 @@ fn pages_for_people_and_nothing_at_all() {
 #[test]
 fn odd_bodies_never_panic_and_stay_short() {
     let deep_xml = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
-    let long = format!(r#"{{"Fault":{{"Error":[{{"Message":"{0}","Detail":"{0}"}}]}}}}"#, "ü".repeat(100_000));
+    let long =
+        format!(r#"{{"Fault":{{"Error":[{{"Message":"{0}","Detail":"{0}"}}]}}}}"#, "ü".repeat(100_000));
     let entities = "<!DOCTYPE a [<!ENTITY b \"bbbb\"><!ENTITY c \"&b;&b;&b;\">]><Fault><Error><Message>&c;</Message></Error></Fault>";
     for body in [
         "null",
@@ -154,7 +161,10 @@ fn the_remedy_of_a_code() {
         (&["6002", "10100"], Remedy::Shrink),
         (&["4002", "10000"], Remedy::Bisect),
         (&["100", "3200", "003200", "3202"], Remedy::Renew),
-        (&["110", "120", "130", "140", "3100", "003100", "5020", "5030", "6000", "6190", "10200"], Remedy::StopRun),
+        (
+            &["110", "120", "130", "140", "3100", "003100", "5020", "5030", "6000", "6190", "10200"],
+            Remedy::StopRun,
+        ),
         (&["150", "500", "7001"], Remedy::Retry),
         (&["4000", "4001", "610", "2010", "", "0", "00", "x", "10001", "30010"], Remedy::FailWindow),
     ] {

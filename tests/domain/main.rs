@@ -6,6 +6,8 @@
 mod entity;
 mod fault;
 mod fetch;
+mod fetch_poison;
+mod fetch_trouble;
 mod model;
 mod pace;
 mod page;
@@ -15,4 +17,6 @@ mod retry;
 mod run;
 mod secret;
 mod token;
+mod token_explore;
+mod token_refused;
 mod window;

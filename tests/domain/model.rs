@@ -149,8 +149,11 @@ impl Story {
             }
             Effect::Keep(kept) => {
                 assert_eq!(Some(&kept.slice), self.sent.last());
-                self.kept.extend(kept.page.rows()[kept.skip..].iter().map(|row| Some(row.id()?.parse().unwrap())));
-                assert!(kept.page.rows().iter().all(|row| matches!(row, Row::Unusable(_)) || row.id().is_some()));
+                self.kept
+                    .extend(kept.page.rows()[kept.skip..].iter().map(|row| Some(row.id()?.parse().unwrap())));
+                assert!(
+                    kept.page.rows().iter().all(|row| matches!(row, Row::Unusable(_)) || row.id().is_some())
+                );
                 self.pages.push(kept.number);
             }
             Effect::Restart => {

@@ -31,7 +31,11 @@ fn drive(pacer: &mut Pacer, random: &mut fastrand::Rng, from: Duration, steps: u
             }
             Err(wait) => {
                 assert!(!wait.is_zero() && wait <= MINUTE, "{wait:?}");
-                now += if random.bool() { wait } else { Duration::from_nanos(random.u64(0..wait.as_nanos() as u64 * 2)) };
+                now += if random.bool() {
+                    wait
+                } else {
+                    Duration::from_nanos(random.u64(0..wait.as_nanos() as u64 * 2))
+                };
             }
         }
     }

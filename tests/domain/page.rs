@@ -127,7 +127,8 @@ fn of_a_repeated_key_the_last_counts() {
     assert_eq!(page.claimed_total(), Some(2));
     assert_eq!(page.raw(&page.rows()[0]), r#"{"Id":"2","Id":"3"}"#);
     assert_eq!(ids(&listed(r#"{"Id":"1","Id":null}"#)), [None]);
-    let page = listed(r#"{"Id":"1","MetaData":{"LastUpdatedTime":"x","LastUpdatedTime":"2024-01-01T00:00:00Z"}}"#);
+    let page =
+        listed(r#"{"Id":"1","MetaData":{"LastUpdatedTime":"x","LastUpdatedTime":"2024-01-01T00:00:00Z"}}"#);
     assert!(matches!(&page.rows()[0], Row::Record(record) if record.updated.is_some()));
 }
 
@@ -151,7 +152,8 @@ fn depth_does_not_crash() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     for value in [&deep, &objects] {
-        let page = listed(&format!(r#"{{"Id":"1","x":{value},"MetaData":{value}}},{value},{{"Id":{value}}}"#));
+        let page =
+            listed(&format!(r#"{{"Id":"1","x":{value},"MetaData":{value}}},{value},{{"Id":{value}}}"#));
         assert_eq!(page.rows()[0].id(), Some("1"));
         assert_eq!(ids(&page)[1..], [None, None]);
         assert!(page.raw(&page.rows()[0]).len() > 200_000);
@@ -190,7 +192,8 @@ fn what_is_no_json_is_said_so() {
 
 #[test]
 fn json_cut_off_anywhere_or_with_more_behind_it_is_broken() {
-    let whole = r#"{"QueryResponse":{"Invoice":[{"Id":"1","a":[1.5,true]},{"Id":"2"}],"totalCount":2},"time":"x"}"#;
+    let whole =
+        r#"{"QueryResponse":{"Invoice":[{"Id":"1","a":[1.5,true]},{"Id":"2"}],"totalCount":2},"time":"x"}"#;
     assert!(invoices(whole).is_ok());
     for length in 1..whole.len() {
         let result = invoices(&whole[..length]);
@@ -222,7 +225,13 @@ fn a_count() {
     let count = |body: &str| read_count(body.as_bytes().to_vec());
     assert_eq!(count(r#"{"QueryResponse":{"totalCount":0}}"#), Ok(0));
     assert_eq!(count(r#"{"QueryResponse":{"totalCount":1234},"time":"x"}"#), Ok(1_234));
-    for none in ["{}", "{\"totalCount\":\"7\"}", "{\"totalCount\":-1}", "{\"totalCount\":1.5}", "{\"totalCount\":null}"] {
+    for none in [
+        "{}",
+        "{\"totalCount\":\"7\"}",
+        "{\"totalCount\":-1}",
+        "{\"totalCount\":1.5}",
+        "{\"totalCount\":null}",
+    ] {
         let result = count(&format!(r#"{{"QueryResponse":{none}}}"#));
         assert!(matches!(result, Err(PageError::UnexpectedShape { .. })), "{none}: {result:?}");
     }

@@ -94,8 +94,9 @@ fn unquote(text: &str) -> Option<(String, &str)> {
 fn no_value_ends_its_literal() {
     let mut random = fastrand::Rng::with_seed(3);
     for _ in 0..10_000 {
-        let value: String =
-            (0..random.usize(0..12)).map(|_| *random.choice(&['\'', '\\', 'a', ' ', '🧾', ';']).unwrap()).collect();
+        let value: String = (0..random.usize(0..12))
+            .map(|_| *random.choice(&['\'', '\\', 'a', ' ', '🧾', ';']).unwrap())
+            .collect();
         assert_eq!(unquote(&literal(&value)), Some((value, "")));
     }
 }

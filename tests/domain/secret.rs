@@ -94,7 +94,9 @@ fn words_like_tokens_are_taken_out() {
     let jwt = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4Q0JDLUhTMjU2In0..c2VjcmV0.Zm9vYmFy_-x1";
     let refresh = "AB11734567890abcdefghijklmnopqrstuvwxyzABCDEFGHIJK";
     for token in [jwt, refresh] {
-        for (before, behind) in [("", ""), ("Token invalid: ", "!"), ("\"", "\","), ("ü", "🧾"), ("x:\n", "\n")] {
+        for (before, behind) in
+            [("", ""), ("Token invalid: ", "!"), ("\"", "\","), ("ü", "🧾"), ("x:\n", "\n")]
+        {
             let clean = redactor.scrub(&format!("{before}{token}{behind}"));
             assert_eq!(clean, format!("{before}[redacted]{behind}"));
         }

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A certificate does not get better by asking: three tries in all.
 const TLS_RETRIES: u32 = 2;
 
+/// So many records in a row that cannot be delivered are QuickBooks' fault, not theirs.
+const MOST_POISONED: u32 = 20;
+
 impl Fetch {
     pub(super) fn answer(&mut self, reply: Reply, now: DateTime<Utc>, jitter: f64) -> Vec<Effect> {
         self.tid = reply.intuit_tid.or_else(|| self.tid.take());
@@ -117,9 +120,8 @@ impl Fetch {
                 if let Purpose::Guard { ending } = self.purpose {
                     return self.guarded(None, ending);
                 }
-                self.tries.poisoned += 1;
                 // 10000 was seen to pass by itself; 4002 never.
-                if fault.code.as_deref() == Some("10000") && self.tries.poisoned == 1 && !self.is_alone() {
+                if fault.code.as_deref() == Some("10000") && !std::mem::replace(&mut self.doubted, true) {
                     return self.again(jitter, false, fault.failure());
                 }
                 self.bisect(fault)
@@ -174,6 +176,11 @@ impl Fetch {
         if !self.is_alone() {
             return self.shrink(fault.failure());
         }
+        // One after the other is no record any more that spoils its page.
+        self.poisoned_in_a_row += 1;
+        if self.poisoned_in_a_row > MOST_POISONED {
+            return self.fail(fault.failure());
+        }
         let after = self.last.take();
         self.seen += 1;
         self.guards.push_back(Guard::Poison(self.seen));
@@ -215,6 +222,7 @@ impl Fetch {
         let claims_more =
             page.claimed_total().is_some_and(|total| total > u64::from(self.seen) + fresh as u64);
 
+        self.poisoned_in_a_row = 0;
         self.counters.pages += 1;
         self.counters.records += fresh as u64;
         self.counters.rejected +=
@@ -231,20 +239,15 @@ impl Fetch {
         }
         let kept = Kept { page, skip, number: self.counters.pages, slice: self.slice };
         let mut effects = vec![Effect::Keep(kept)];
-        if self.counters.pages >= self.limits.page_cap {
-            let message = format!("the window has more than {} pages", self.limits.page_cap);
-            effects = self.fail(
-                Failure::new("too_many_pages", "54000", message)
-                    .hint("Choose a smaller chunk_days or a larger page_size."),
-            );
-        } else if full {
-            effects.extend(self.go_on());
-        } else if claims_more && !self.followed {
-            // totalCount is not to be trusted either way; one look behind the short page settles it.
-            self.followed = true;
+        // totalCount is not to be trusted; but as long as it claims more and more comes, looking once more settles it.
+        if !(full || claims_more) {
+            effects.extend(self.end());
+        } else if self.counters.pages < self.limits.page_cap {
             effects.extend(self.go_on());
         } else {
-            effects.extend(self.end());
+            let message = format!("the window has more than {} pages", self.limits.page_cap);
+            let failure = Failure::new("too_many_pages", "54000", message);
+            effects.extend(self.fail(failure.hint("Choose a smaller chunk_days or a larger page_size.")));
         }
         effects
     }

@@ -152,8 +152,9 @@ pub struct Fetch {
     anchor: Option<(u32, String)>,
     /// What stands before rows that were asked for without a seam, until it was looked at again.
     guards: VecDeque<Guard>,
-    /// Whether totalCount was followed once more beyond a short page.
-    followed: bool,
+    /// Whether code 10000 was taken for an accident once.
+    doubted: bool,
+    poisoned_in_a_row: u32,
     /// Tries of the present request.
     tries: Tries,
     counters: Counters,
@@ -166,7 +167,6 @@ struct Tries {
     retries: u32,
     tls: u32,
     bad_json: u32,
-    poisoned: u32,
     renewed: bool,
 }
 
@@ -186,7 +186,8 @@ impl Fetch {
             first: None,
             anchor: None,
             guards: VecDeque::new(),
-            followed: false,
+            doubted: false,
+            poisoned_in_a_row: 0,
             tries: Tries::default(),
             counters: Counters::default(),
             tid: None,
@@ -316,7 +317,7 @@ impl Fetch {
         self.first = None;
         self.anchor = None;
         self.guards.clear();
-        self.followed = false;
+        self.poisoned_in_a_row = 0;
         let mut effects = vec![Effect::Restart];
         effects.extend(self.ask_rows());
         effects

@@ -1,0 +1,80 @@
+//! TLS: nothing leaves before the other side is known.
+
+use crate::bench::{Bench, Setup, ask, settings, simulator, windows};
+use qbo_raw::domain::fetch::LostKind;
+use qbo_raw::http::agent::Settings;
+use qbo_sim::{Certificate, Sim};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+fn trusting(sim: &Sim) -> Settings {
+    Settings { ca_file: sim.ca_file().map(|path| path.display().to_string()), ..settings() }
+}
+
+#[test]
+fn windows_come_over_tls_when_the_authority_is_named() {
+    let sim = simulator(|options| options.tls = true);
+    assert!(sim.url().starts_with("https://"));
+    let mut bench = Bench::start(&sim, Setup { settings: trusting(&sim), ..Setup::default() });
+    let outcomes = bench.fetch(&windows(3, 7));
+    assert!(outcomes.values().map(|outcome| outcome.ids().len()).sum::<usize>() > 50);
+}
+
+#[test]
+fn an_unknown_authority_gets_nothing_and_is_asked_three_times_at_most() {
+    let sim = simulator(|options| options.tls = true);
+    let mut bench = Bench::start(&sim, Setup { lanes: 1, ..Setup::default() });
+    let token = qbo_raw::domain::token::Token {
+        generation: 1,
+        access: qbo_raw::domain::secret::Secret::new("a-token"),
+        valid_for: Duration::from_secs(3_600),
+    };
+    bench.pool.give_token(token);
+    let outcomes = bench.fetch(&windows(1, 7));
+    let failure = outcomes[&0].failure();
+    assert_eq!(failure.code, "tls_error");
+    assert!(failure.hint.as_deref().unwrap_or_default().contains("qbo_raw.ca_file"));
+    assert_eq!(failure.counters.requests, 3);
+    assert_eq!((sim.request_count(), sim.token_requests()), (0, 0), "something was sent");
+}
+
+#[test]
+fn nothing_is_sent_to_a_server_that_cannot_be_trusted() {
+    for certificate in [
+        Certificate::Expired,
+        Certificate::NotYetValid,
+        Certificate::OtherHost,
+        Certificate::SelfSigned,
+        Certificate::Stranger,
+        Certificate::ClientWanted,
+    ] {
+        let sim = simulator(|options| (options.tls, options.certificate) = (true, certificate));
+        let lost = ask(sim.url(), &trusting(&sim)).expect_err("an answer came");
+        // Whether a certificate of ours is wanted is said after the handshake, in TLS 1.3.
+        assert_eq!(lost.kind, LostKind::Tls, "{certificate:?}: {}", lost.message);
+        assert_eq!(sim.request_count(), 0, "{certificate:?}");
+    }
+}
+
+#[test]
+fn plain_text_on_the_port_of_tls_is_an_error_of_tls() {
+    let sim = simulator(|_| {});
+    let url = sim.url().replace("http://", "https://");
+    let server = crate::script::Script::closing("HTTP/1.1 400 Bad Request\r\n\r\n");
+    for url in [url, server.url.replace("http://", "https://")] {
+        let lost = ask(&url, &Settings { request_timeout: Duration::from_secs(3), ..settings() }).unwrap_err();
+        assert!(matches!(lost.kind, LostKind::Tls | LostKind::Connect | LostKind::Reset), "{lost:?}");
+    }
+    assert_eq!(sim.request_count(), 0);
+}
+
+#[test]
+fn a_handshake_that_stalls_ends_with_the_time_to_connect() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let start = Instant::now();
+    let settings = Settings { connect_timeout: Duration::from_millis(200), ..settings() };
+    let lost = ask(&url, &settings).unwrap_err();
+    assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
