@@ -85,19 +85,15 @@ fn checked(url: &str) -> std::result::Result<String, &'static str> {
         Some(rest) => {
             let (address, rest) = rest.split_once(']').ok_or("the address is not closed by a bracket")?;
             address.parse::<Ipv6Addr>().map_err(|_| "the address in brackets is no IPv6 address")?;
-            (
-                authority.get(..address.len() + 2).unwrap_or_default(),
-                rest.strip_prefix(':').or(rest.is_empty().then_some("")),
-            )
+            (authority.get(..address.len() + 2).unwrap_or_default(), rest)
         }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, Some("")),
-        },
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
-    let port = port.ok_or("what follows the address is no port")?;
-    if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err("the port is none");
+    let is_port = |port: &str| {
+        port.starts_with(|c: char| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return Err("what follows the host is no port");
     }
     if !is_host(host) {
         return Err("the host is none, or is written in a way that could be taken for another");

@@ -31,6 +31,10 @@ fn kind(error: &Error) -> LostKind {
         Error::Timeout(_) => LostKind::Timeout,
         Error::BodyExceedsLimit(_) => LostKind::TooLarge,
         Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => LostKind::Tls,
+        // The decompressor's own: the data ends too early, the connection does not.
+        Error::Decompress(_, error) if error.kind() == ErrorKind::UnexpectedEof && !is_disconnect(error) => {
+            LostKind::Encoding
+        }
         Error::Decompress(_, error) | Error::Io(error) => io_kind(error),
         _ => LostKind::Protocol,
     }
@@ -60,8 +64,6 @@ fn io_kind(error: &io::Error) -> LostKind {
             LostKind::Connect
         }
         ErrorKind::InvalidData | ErrorKind::InvalidInput => LostKind::Encoding,
-        // The decompressor's own: the data ends, the connection does not. A broken connection carries a text.
-        ErrorKind::UnexpectedEof if inner.is_none() => LostKind::Encoding,
         _ => LostKind::Reset,
     }
 }
@@ -69,6 +71,12 @@ fn io_kind(error: &io::Error) -> LostKind {
 /// The standard library gives what getaddrinfo says no kind of its own, and no number.
 fn is_resolver(error: &io::Error) -> bool {
     error.raw_os_error().is_none() && error.to_string().starts_with("failed to lookup address")
+}
+
+/// The library says so when the other side closes the connection within an answer; through the decompressor only the words
+/// are left of it.
+fn is_disconnect(error: &io::Error) -> bool {
+    error.to_string() == "Peer disconnected"
 }
 
 /// The cause in the words of who saw it, without the prefixes of the layers above.

@@ -1,7 +1,8 @@
 //! Rows that QuickBooks cannot deliver: they are found, and everything else is kept exactly once, whatever moves meanwhile.
 
-use super::model::{Server, fault, limits, read, talk};
-use qbo_raw::domain::fetch::Limits;
+use super::model::{Server, fault, limits, lost, read, slice, talk};
+use qbo_raw::domain::fault::Scope;
+use qbo_raw::domain::fetch::{Limits, LostKind};
 use std::collections::BTreeSet;
 
 fn poisoned(count: u32, poison: impl IntoIterator<Item = u32>) -> Server {
@@ -87,18 +88,21 @@ fn code_10000_is_asked_once_more_before_the_search() {
             },
         );
     assert_eq!(story.ids(), [1, 2, 3, 4, 5, 7, 8, 9]);
-    // One wait for the window, none for the halves of its pages.
+    // One wait in all, none for the halves of the page.
     assert_eq!((positions(&story), story.waits.len()), (vec![6], 1));
+    // Alone from the beginning it is doubted as well.
+    let story = talk(limits(1), |n, slice| if n == 0 { fault("10000") } else { server.answer(slice) });
+    assert_eq!(positions(&story), [6]);
 }
 
 /// Every way in which one row can leave while a window with one poisoned row is read.
 #[test]
 fn a_row_that_leaves_around_a_poisoned_one_is_noticed() {
-    for count in 2..=9 {
+    for count in 2..=7 {
         for poison in 1..=count {
             for leaving in (1..=count).filter(|id| *id != poison) {
                 for page_size in 1..=5 {
-                    for moment in 0..40 {
+                    for moment in 0..30 {
                         let mut server = poisoned(count, [poison]);
                         let story = talk(limits(page_size), |n, slice| {
                             if n == moment {
@@ -180,6 +184,33 @@ fn whatever_moves_around_poisoned_rows_nothing_that_stays_is_lost() {
         assert!(story.poison.len() >= poison, "round {round}: {:?} of {poison}", story.poison);
     }
     assert!(done > 5_000);
+}
+
+/// In a window by creation a row can grow where it stands.
+#[test]
+fn a_guard_that_grows_too_large_is_the_end() {
+    let server = poisoned(6, [5]);
+    for wrong in [|| lost(LostKind::TooLarge), || fault("6002")] {
+        let mut found = false;
+        let story = talk(limits(3), |_, asked| {
+            found |= asked == slice(5, 1);
+            if found && asked == slice(4, 1) { wrong() } else { server.answer(asked) }
+        });
+        assert!(["body_too_large", "qbo_6002"].contains(&story.failed().code.as_str()));
+    }
+}
+
+#[test]
+fn more_than_twenty_in_a_row_are_no_fault_of_theirs() {
+    for page_size in [1, 3, 100] {
+        let story = read(page_size, &poisoned(50, 11..=30));
+        assert_eq!((story.ids().len(), story.poison.len()), (30, 20));
+        // Each of them is preceded by a good one: that is not in a row.
+        let story = read(page_size, &poisoned(60, (2..=60).step_by(2)));
+        assert_eq!((story.ids().len(), story.poison.len()), (30, 30));
+        let story = read(page_size, &poisoned(50, 11..=31));
+        assert_eq!((story.failed().code.as_str(), story.failed().scope), ("qbo_4002", Scope::Window));
+    }
 }
 
 #[test]

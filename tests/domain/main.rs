@@ -19,4 +19,5 @@ mod secret;
 mod token;
 mod token_explore;
 mod token_refused;
+mod token_world;
 mod window;

@@ -216,6 +216,21 @@ fn a_superseded_grant_is_dropped_for_what_is_stored() {
     );
 }
 
+#[test]
+fn what_superseded_a_grant_is_not_taken_for_the_rejected_token() {
+    let mut machine = posting();
+    play(
+        &mut machine,
+        vec![
+            (granted("r5"), "save 4 r4 r5"),
+            (Event::Saved(Saved::Superseded), "read"),
+            // Another token under the same generation: somebody wrote it by hand.
+            (row(4, "p4", None), "intent"),
+            (Event::Intended, "post p4"),
+        ],
+    );
+}
+
 /// Each event in each state: either it belongs there, or it ends the machine without harm.
 #[test]
 fn an_event_out_of_place_ends_the_machine() {

@@ -20,7 +20,8 @@ fn a_request_is_what_intuit_documents() {
     assert_eq!(body, "SELECT * FROM Invoice");
     let mut lines = head.lines();
     assert_eq!(lines.next(), Some("POST /v3/company/4620816365002384750/query?minorversion=75 HTTP/1.1"));
-    let mut headers: Vec<_> = lines.map(str::to_ascii_lowercase).filter(|line| !line.starts_with("host:")).collect();
+    let mut headers: Vec<_> =
+        lines.map(str::to_ascii_lowercase).filter(|line| !line.starts_with("host:")).collect();
     headers.sort();
     let agent = format!("user-agent: qbo_raw/{} (postgresql extension)", env!("CARGO_PKG_VERSION"));
     assert_eq!(
@@ -57,7 +58,8 @@ fn a_redirect_is_an_answer_and_nothing_follows_it() {
 
 #[test]
 fn a_transaction_id_as_long_as_a_book_is_left_out() {
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nintuit_tid: {}\r\n\r\n{{}}", "x".repeat(5_000));
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nintuit_tid: {}\r\n\r\n{{}}", "x".repeat(5_000));
     assert_eq!(ask(&Script::closing(answer).url, &settings()).unwrap().intuit_tid, None);
 }
 
@@ -89,7 +91,7 @@ fn a_setting_that_cannot_be_used_is_named() {
     for (settings, wanted) in [
         (Settings { ca_file: Some("/nowhere/ca.pem".to_owned()), ..settings() }, "qbo_raw.ca_file"),
         (Settings { ca_file: Some(empty.display().to_string()), ..settings() }, "qbo_raw.ca_file"),
-        (Settings { proxy: Some("http://user:word@:99999".to_owned()), ..settings() }, "qbo_raw.proxy"),
+        (Settings { proxy: Some("word://example.com:1".to_owned()), ..settings() }, "qbo_raw.proxy"),
     ] {
         match agent::agent(&settings, &hosts) {
             Err(Error::Setting { setting, problem }) => {

@@ -137,14 +137,21 @@ impl Bench {
     pub fn at(url: &str, sim: Option<&Sim>, setup: Setup) -> Bench {
         let (agent, hosts) = agent_for(url, &setup.settings);
         let (wake, woken) = channel();
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(wake.send(())));
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            let _ = wake.send(());
+        });
         let threads = Arc::downgrade(&wake);
         let (_, id, secret, refresh) = sim.map(Sim::credentials).unwrap_or_default();
         let context = Context {
             agent: agent.clone(),
             api_base: hosts.api.clone(),
             realm: REALM.to_owned(),
-            limits: Limits { page_size: setup.page_size, backoff: setup.backoff, page_cap: 10_000, rereads: 3 },
+            limits: Limits {
+                page_size: setup.page_size,
+                backoff: setup.backoff,
+                page_cap: 10_000,
+                rereads: 3,
+            },
             max_body_size: setup.settings.max_body_size,
             spool_dir: std::env::temp_dir(),
             secrets: vec![Secret::new(secret.as_str())],

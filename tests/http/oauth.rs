@@ -14,7 +14,10 @@ fn spend(url: &str) -> TokenAnswer {
 }
 
 fn answer(status: &str, body: &str) -> TokenAnswer {
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     spend(&Script::closing(answer).url)
 }
 
@@ -71,10 +74,16 @@ fn a_grant_is_read_whole_and_leniently() {
         ("\"soon\"", 60),
         ("[]", 60),
     ] {
-        let body = format!(r#"{{"access_token":"at","expires_in":{expires_in},"x_refresh_token_expires_in":{expires_in}}}"#);
+        let body = format!(
+            r#"{{"access_token":"at","expires_in":{expires_in},"x_refresh_token_expires_in":{expires_in}}}"#
+        );
         assert_eq!(grant(&body).expires_in, Duration::from_secs(seconds), "{expires_in}");
     }
-    for body in [r#"{"access_token":"at"}"#, r#"{"access_token":"at","refresh_token":null}"#, r#"{"access_token":"at","refresh_token":""}"#] {
+    for body in [
+        r#"{"access_token":"at"}"#,
+        r#"{"access_token":"at","refresh_token":null}"#,
+        r#"{"access_token":"at","refresh_token":""}"#,
+    ] {
         assert!(grant(body).refresh.is_none(), "{body}: the old token stays");
     }
     let long = "x".repeat(100_000);
@@ -83,12 +92,18 @@ fn a_grant_is_read_whole_and_leniently() {
 
 #[test]
 fn only_intuit_saying_so_is_a_rejection() {
-    assert!(matches!(answer("400 Bad Request", r#"{"error":"invalid_grant"}"#), TokenAnswer::InvalidGrant { .. }));
+    assert!(matches!(
+        answer("400 Bad Request", r#"{"error":"invalid_grant"}"#),
+        TokenAnswer::InvalidGrant { .. }
+    ));
     match answer("400 Bad Request", r#"{"error_description":"Token invalid","error":"invalid_grant"}"#) {
         TokenAnswer::InvalidGrant { description } => assert_eq!(description, "Token invalid"),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(answer("401 Unauthorized", r#"{"error":"invalid_client"}"#), TokenAnswer::InvalidClient { .. }));
+    assert!(matches!(
+        answer("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+        TokenAnswer::InvalidClient { .. }
+    ));
     for (status, body) in [
         ("200 OK", ""),
         ("200 OK", "<html><title>We'll be back soon</title></html>"),
@@ -110,7 +125,9 @@ fn only_intuit_saying_so_is_a_rejection() {
 
 #[test]
 fn no_answer_leaves_the_outcome_open() {
-    for broken in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"at\"", "what?\r\n\r\n"] {
+    for broken in
+        ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"at\"", "what?\r\n\r\n"]
+    {
         let answer = spend(&Script::closing(broken).url);
         assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{broken:?}: {answer:?}");
     }
@@ -122,7 +139,10 @@ fn no_answer_leaves_the_outcome_open() {
 fn a_redirect_does_not_take_the_secret_along() {
     let trap = Trap::set();
     for status in [302, 307, 308] {
-        let server = Script::closing(format!("HTTP/1.1 {status} Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", trap.url()));
+        let server = Script::closing(format!(
+            "HTTP/1.1 {status} Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
+            trap.url()
+        ));
         assert!(matches!(spend(&server.url), TokenAnswer::Unknown { .. }));
     }
     assert!(!trap.caught());
@@ -131,8 +151,10 @@ fn a_redirect_does_not_take_the_secret_along() {
 #[test]
 fn a_stall_ends_within_ten_seconds() {
     let server = Script::holding("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{");
-    let (agent, hosts) =
-        agent_for(&server.url, &qbo_raw::http::agent::Settings { request_timeout: Duration::from_secs(60), ..settings() });
+    let (agent, hosts) = agent_for(
+        &server.url,
+        &qbo_raw::http::agent::Settings { request_timeout: Duration::from_secs(60), ..settings() },
+    );
     let start = Instant::now();
     let answer = oauth::refresh(&agent, &hosts.oauth, "c", &Secret::new("s"), &Secret::new("r"));
     assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{answer:?}");
@@ -145,7 +167,9 @@ fn the_simulator_grants_rotates_and_rejects() {
     let sim = simulator(|options| options.tokens = TokenMode::Strict);
     let (agent, hosts) = agent_for(sim.url(), &settings());
     let (_, id, secret, first) = sim.credentials();
-    let refresh = |token: &str| oauth::refresh(&agent, &hosts.oauth, &id, &Secret::new(secret.as_str()), &Secret::new(token));
+    let refresh = |token: &str| {
+        oauth::refresh(&agent, &hosts.oauth, &id, &Secret::new(secret.as_str()), &Secret::new(token))
+    };
     let TokenAnswer::Granted(grant) = refresh(&first) else { panic!("the first token is good") };
     let next = grant.refresh.unwrap();
     assert_ne!(next.expose(), first);

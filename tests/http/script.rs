@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// It answers every request with the same bytes and then closes the connection, or keeps it open.
 pub struct Script {
@@ -51,18 +50,18 @@ fn serve(mut socket: TcpStream, answer: &[u8], seen: &Mutex<Vec<String>>, hold: 
     }
     seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
     let _ = socket.write_all(answer);
-    while hold {
-        std::thread::sleep(Duration::from_millis(50));
-        if socket.write(&[]).is_err() {
-            return;
-        }
+    if hold {
+        // Until the other side closes.
+        let _ = socket.read_to_end(&mut request);
     }
 }
 
 fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     body.len() >= length.unwrap_or(0usize)
 }
 

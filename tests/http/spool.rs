@@ -29,7 +29,11 @@ fn spool() -> Spool {
 
 #[test]
 fn what_is_pushed_comes_back_byte_for_byte_as_often_as_it_is_read() {
-    let rows = [r#"{"Id":"1","n":1.10,"u":"\u0000 \ud83d é 😀","Id2":12345678901234567890123}"#, r#"{ "Id" : 2 }"#, r#"{"NoId":true}"#];
+    let rows = [
+        r#"{"Id":"1","n":1.10,"u":"\u0000 \ud83d é 😀","Id2":12345678901234567890123}"#,
+        r#"{ "Id" : 2 }"#,
+        r#"{"NoId":true}"#,
+    ];
     let rows = rows.map(str::to_owned);
     let mut spool = spool();
     spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
@@ -38,15 +42,24 @@ fn what_is_pushed_comes_back_byte_for_byte_as_often_as_it_is_read() {
     for _ in 0..3 {
         let pages = pages(&mut spool);
         assert_eq!(pages.iter().map(|page| page.number).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(pages[0].records.iter().map(|record| record.raw.as_str()).collect::<Vec<_>>(), [&rows[0], &rows[1]]);
+        assert_eq!(
+            pages[0].records.iter().map(|record| record.raw.as_str()).collect::<Vec<_>>(),
+            [&rows[0], &rows[1]]
+        );
         assert_eq!(pages[0].records.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(pages[0].rejects[0].raw.as_deref(), Some(rows[2].as_str()));
         assert!(!pages[0].rejects[0].reason.is_empty());
         assert!(pages[1].records.is_empty());
-        assert_eq!((pages[1].rejects[0].raw.as_deref(), pages[1].rejects[0].reason.as_str()), (None, "nobody can read it"));
+        assert_eq!(
+            (pages[1].rejects[0].raw.as_deref(), pages[1].rejects[0].reason.as_str()),
+            (None, "nobody can read it")
+        );
         // The seam was left out.
         assert_eq!((pages[2].records.len(), pages[2].rejects.len()), (0, 1));
-        assert_eq!(pages[0].request, r#"{"query":"SELECT * FROM Invoice WHERE DocNumber = 'a\"\\'b'","minorversion":"75"}"#);
+        assert_eq!(
+            pages[0].request,
+            r#"{"query":"SELECT * FROM Invoice WHERE DocNumber = 'a\"\\'b'","minorversion":"75"}"#
+        );
     }
 }
 
@@ -54,15 +67,24 @@ fn what_is_pushed_comes_back_byte_for_byte_as_often_as_it_is_read() {
 fn of_two_versions_in_a_page_the_newer_one_counts_or_the_later() {
     let early = "2025-07-01T00:00:00-07:00";
     let late = "2025-07-01T00:00:00-08:00";
-    for (first, second, wanted) in
-        [(early, late, "b"), (late, early, "a"), (early, early, "b"), ("?", early, "b"), (early, "?", "a"), ("?", "?", "b")]
-    {
+    for (first, second, wanted) in [
+        (early, late, "b"),
+        (late, early, "a"),
+        (early, early, "b"),
+        ("?", early, "b"),
+        (early, "?", "a"),
+        ("?", "?", "b"),
+    ] {
         let mut spool = spool();
         let rows = [row("1", first, "a"), row("2", early, "c"), row("1", second, "b")];
         spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
         let page = pages(&mut spool).remove(0);
         assert_eq!(page.records.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-        assert!(page.records[0].raw.contains(&format!(r#""rest":"{wanted}""#)), "{first} {second}: {}", page.records[0].raw);
+        assert!(
+            page.records[0].raw.contains(&format!(r#""rest":"{wanted}""#)),
+            "{first} {second}: {}",
+            page.records[0].raw
+        );
         assert!(!page.records[0].again);
     }
 }
@@ -73,7 +95,8 @@ fn an_id_of_an_earlier_page_is_marked_until_everything_is_forgotten() {
     let mut spool = spool();
     spool.push(&kept(1, 0, &[row("1", at, "a"), row("2", at, "b")]), STATEMENT).unwrap();
     spool.push(&kept(2, 0, &[row("3", at, "c"), row("1", at, "d")]), STATEMENT).unwrap();
-    let again: Vec<_> = pages(&mut spool).iter().flat_map(|page| page.records.iter().map(|record| record.again)).collect();
+    let again: Vec<_> =
+        pages(&mut spool).iter().flat_map(|page| page.records.iter().map(|record| record.again)).collect();
     assert_eq!(again, [false, false, false, true]);
 
     spool.restart();
@@ -99,7 +122,8 @@ fn a_large_window_goes_to_a_file_without_a_name_and_a_small_one_to_none() {
     let mut spool = Spool::new(dir.path().to_owned());
     let text = "x".repeat(10_000);
     let push = |spool: &mut Spool, number: u32| {
-        let rows: Vec<_> = (0..100).map(|n| row(&format!("{number}-{n}"), "2025-07-01T00:00:00Z", &text)).collect();
+        let rows: Vec<_> =
+            (0..100).map(|n| row(&format!("{number}-{n}"), "2025-07-01T00:00:00Z", &text)).collect();
         spool.push(&kept(number, 0, &rows), STATEMENT).unwrap();
     };
     for number in 1..=3 {
@@ -123,7 +147,8 @@ fn a_large_window_goes_to_a_file_without_a_name_and_a_small_one_to_none() {
 #[test]
 fn no_room_for_the_file_is_an_error_and_no_panic() {
     let mut spool = Spool::new("/nowhere/at/all".into());
-    let rows: Vec<_> = (0..100).map(|n| row(&n.to_string(), "2025-07-01T00:00:00Z", &"x".repeat(100_000))).collect();
+    let rows: Vec<_> =
+        (0..100).map(|n| row(&n.to_string(), "2025-07-01T00:00:00Z", &"x".repeat(100_000))).collect();
     let error = spool.push(&kept(1, 0, &rows), STATEMENT).and_then(|()| spool.pages().map(drop)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 }

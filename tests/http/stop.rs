@@ -32,7 +32,11 @@ fn stop(what: &str, bench: Bench, within: Duration) {
 }
 
 fn patient() -> Setup {
-    let settings = Settings { request_timeout: Duration::from_secs(60), connect_timeout: Duration::from_secs(20), ..settings() };
+    let settings = Settings {
+        request_timeout: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(20),
+        ..settings()
+    };
     Setup { settings, backoff: Backoff { retries: 5, base: Duration::from_secs(30) }, ..Setup::default() }
 }
 

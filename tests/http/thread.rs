@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Signals that are blocked in the calling thread, and the name it has for the system.
 fn own() -> (u64, String) {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
     (u64::from_str_radix(&field("SigBlk:"), 16).unwrap(), field("Name:"))
 }
 
@@ -37,7 +38,9 @@ fn all_signals_are_blocked_in_a_thread_and_in_what_it_starts_and_none_in_the_cal
 fn a_call_beside_the_main_thread_arrives_and_then_wakes() {
     let woken = Arc::new(AtomicU32::new(0));
     let wakes = woken.clone();
-    let wake = Arc::new(move || drop(wakes.fetch_add(1, Ordering::SeqCst)));
+    let wake = Arc::new(move || {
+        wakes.fetch_add(1, Ordering::SeqCst);
+    });
     let receiver = thread::off_main(wake, || own().0).unwrap();
     let blocked = receiver.recv_timeout(Duration::from_secs(5)).unwrap();
     assert_eq!(blocked & ALL, ALL);
@@ -47,7 +50,13 @@ fn a_call_beside_the_main_thread_arrives_and_then_wakes() {
 #[test]
 fn a_call_that_panics_is_noticed_at_once() {
     let (wake, woken) = channel();
-    let receiver = thread::off_main(Arc::new(move || drop(wake.send(()))), || -> u32 { panic!("on purpose") }).unwrap();
+    let receiver = thread::off_main(
+        Arc::new(move || {
+            let _ = wake.send(());
+        }),
+        || -> u32 { panic!("on purpose") },
+    )
+    .unwrap();
     woken.recv_timeout(Duration::from_secs(5)).expect("nobody was woken");
     assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
 }

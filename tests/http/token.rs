@@ -13,7 +13,11 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 fn token(generation: u64, valid_for: u64) -> Token {
-    Token { generation, access: Secret::new(format!("token {generation}")), valid_for: Duration::from_secs(valid_for) }
+    Token {
+        generation,
+        access: Secret::new(format!("token {generation}")),
+        valid_for: Duration::from_secs(valid_for),
+    }
 }
 
 fn shared() -> Arc<Shared> {
@@ -110,7 +114,10 @@ fn without_a_token_every_window_fails_with_the_reason() {
     }
     bench.pool.no_token(Failure::new("needs_reauth", "28000", "connect it again").scope(Scope::Blocked));
     for outcome in bench.collect(4).values() {
-        assert_eq!((outcome.failure().code.as_str(), outcome.failure().scope), ("needs_reauth", Scope::Blocked));
+        assert_eq!(
+            (outcome.failure().code.as_str(), outcome.failure().scope),
+            ("needs_reauth", Scope::Blocked)
+        );
     }
     assert_eq!((bench.wanted.len(), sim.request_count()), (0, 0));
     // A token that comes after all is used.

@@ -13,9 +13,17 @@ fn every_record_comes_once_and_byte_for_byte() {
     let mut records = BTreeMap::new();
     for outcome in outcomes.values() {
         for page in outcome.pages() {
-            assert!(page.request.contains("SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= "), "{}", page.request);
+            assert!(
+                page.request.contains("SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= "),
+                "{}",
+                page.request
+            );
             for record in &page.records {
-                assert!(records.insert(record.id.clone(), record.raw.clone()).is_none(), "{} came twice", record.id);
+                assert!(
+                    records.insert(record.id.clone(), record.raw.clone()).is_none(),
+                    "{} came twice",
+                    record.id
+                );
             }
         }
     }
@@ -38,12 +46,16 @@ fn a_page_that_is_too_big_comes_in_halves() {
 #[test]
 fn a_row_that_quickbooks_cannot_deliver_is_named_and_the_rest_comes() {
     let sim = simulator(|_| {});
-    let truth = Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14))[&0].ids();
+    let truth =
+        Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14))[&0].ids();
     sim.fault(When::Record("Invoice".to_owned(), truth[4].clone()), Fault::named("4002").unwrap());
     let outcomes = Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14));
     let rejects: Vec<_> = outcomes[&0].pages().iter().flat_map(|page| page.rejects.clone()).collect();
     assert_eq!(rejects.len(), 1, "{rejects:?}");
-    assert!(rejects[0].reason.contains("position 5") && rejects[0].reason.contains(&format!("after Id {}", truth[3])));
+    assert!(
+        rejects[0].reason.contains("position 5")
+            && rejects[0].reason.contains(&format!("after Id {}", truth[3]))
+    );
     let mut wanted = truth.clone();
     wanted.remove(4);
     assert_eq!(outcomes[&0].ids(), wanted);
@@ -52,7 +64,8 @@ fn a_row_that_quickbooks_cannot_deliver_is_named_and_the_rest_comes() {
 #[test]
 fn a_window_whose_records_move_is_read_again() {
     let sim = simulator(|_| {});
-    let before = Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14))[&0].ids();
+    let before =
+        Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14))[&0].ids();
     let gone = before[3].clone();
     let next = sim.request_count() + 2;
     sim.act_before(next, Action::Delete("Invoice".to_owned(), gone.clone()));

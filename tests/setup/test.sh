@@ -15,14 +15,14 @@ step() {
   "$@" 2>&1 | tee -a "$log" || failed=$((failed + 1))
 }
 
-export PGRX_PG_CONFIG_PATH=$(command -v /usr/lib/postgresql/15/bin/pg_config)
+export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
 step "formatting" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
 if [ "${1:-}" = lint ]; then exit $((failed > 0)); fi
 
 step "the house, the pure core, HTTP, and ten thousand simulated runs" \
-  cargo test --quiet --release --package qbo_raw --no-default-features --features pg15 --tests
-step "the simulator" cargo test --quiet --package qbo_sim
+  cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
+step "the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
 for version in 15 18; do
   config=$(pg_config_of $version)
   "$ROOT/tests/setup/tree.sh" $version

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A certificate does not get better by asking: three tries in all.
 const TLS_RETRIES: u32 = 2;
 
+/// A run is put aside for a day at most, whatever is asked.
+const LONGEST_PARK: Duration = Duration::from_secs(86_400);
+
 /// So many records in a row that cannot be delivered are QuickBooks' fault, not theirs.
 const MOST_POISONED: u32 = 20;
 
@@ -143,11 +146,15 @@ impl Fetch {
         everyone: bool,
         failure: Failure,
     ) -> Vec<Effect> {
-        match asked {
-            Some(pause) if pause > LONGEST_RETRY_AFTER => self.fail(failure.scope(Scope::Park(pause))),
-            Some(pause) if self.tries.retries < self.limits.backoff.retries => {
+        match (asked, self.limits.backoff.wait(self.tries.retries, jitter)) {
+            (Some(pause), _) if pause > LONGEST_RETRY_AFTER => {
+                self.fail(failure.scope(Scope::Park(pause.min(LONGEST_PARK))))
+            }
+            // Never shorter than the back-off: five times "one second" would be over before the minute is.
+            (Some(pause), Some(backoff)) => {
                 self.tries.retries += 1;
-                self.wait(pause, everyone)
+                self.resize();
+                self.wait(pause.max(backoff), everyone)
             }
             _ => self.again(jitter, everyone, failure),
         }
@@ -160,7 +167,7 @@ impl Fetch {
 
     /// The page is too big: half of it, at once. One record that is too big alone is the end.
     fn shrink(&mut self, failure: Failure) -> Vec<Effect> {
-        if self.is_alone() {
+        if self.is_alone() || matches!(self.purpose, Purpose::Guard { .. }) {
             return self.fail(failure);
         }
         if self.size == 1 {

@@ -20,33 +20,28 @@ impl Rate {
 
 /// Counts requests over sliding windows.
 pub struct Limits {
-    pub rate: Rate,
+    rate: Rate,
     sent: VecDeque<Instant>,
-    /// Requests being answered right now.
-    pub open: usize,
 }
 
 impl Limits {
     /// Nothing was sent yet.
     pub fn new(rate: Rate) -> Self {
-        Limits { rate, sent: VecDeque::new(), open: 0 }
+        Limits { rate, sent: VecDeque::new() }
     }
 
-    /// Whether one more request is within the limits; it counts if it is.
-    pub fn admit(&mut self) -> bool {
-        let now = Instant::now();
+    /// Whether one more request is within the limits; it counts if it is. `open` is how many are being answered already.
+    pub fn admit(&mut self, now: Instant, open: usize) -> bool {
         while self.sent.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(60)) {
             self.sent.pop_front();
         }
-        let second =
-            self.sent.iter().rev().take_while(|at| now.duration_since(**at) < Duration::from_secs(1)).count();
-        if self.sent.len() >= self.rate.per_minute
-            || second >= self.rate.per_second
-            || self.open > self.rate.at_once
-        {
-            return false;
+        let recent = |at: &&Instant| now.duration_since(**at) < Duration::from_secs(1);
+        let second = self.sent.iter().rev().take_while(recent).count();
+        let Rate { per_minute, per_second, at_once } = self.rate;
+        let admitted = self.sent.len() < per_minute && second < per_second && open < at_once;
+        if admitted {
+            self.sent.push_back(now);
         }
-        self.sent.push_back(now);
-        true
+        admitted
     }
 }
