@@ -135,6 +135,7 @@ impl Work {
                 let cancelled = || spi::transaction(|| run::is_cancelled(id));
                 match self.keeper.renew(generation, cancelled) {
                     Ok(token) => self.pool.give_token(token),
+                    Err(_) if self.is_cancelled()? => self.machine.cancel(),
                     Err(failure) => self.pool.no_token(*failure),
                 }
                 Ok(())

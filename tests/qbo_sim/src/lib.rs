@@ -1,9 +1,9 @@
-//! A simulator of QuickBooks Online, as a real HTTP server: the query API, OAuth2, the limits, and faults on demand. It
-//! speaks what Intuit documents and what was recorded, and nothing more convenient. It keeps the truth: every record and its
-//! older versions, every request, every token; so a test can prove that nothing was lost.
+//! A simulator of QuickBooks Online, as a real HTTP server: the query API, OAuth2, the limits, and faults on
+//! demand. It speaks what Intuit documents and what was recorded, and nothing more convenient. It keeps the truth:
+//! every record and its older versions, every request, every token; so a test can prove that nothing was lost.
 //!
-//! `entity`, `record`, `query`, `company`, `fault` and `time` are pure; `service` is the state behind one lock; `http` is the
-//! wire; `sim` is what a test holds in its hand.
+//! `entity`, `record`, `query`, `company`, `fault` and `time` are pure; `service` is the state behind one lock;
+//! `http` is the wire; `sim` is what a test holds in its hand.
 
 mod company;
 mod control;

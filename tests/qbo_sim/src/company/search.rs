@@ -1,4 +1,5 @@
-//! Finds the rows of a statement: through an index where time is all that is asked, else by looking at every record. Pure.
+//! Finds the rows of a statement: through an index where time is all that is asked, else by looking at every
+//! record. Pure.
 
 use super::filter::{self, Filter, Time};
 use super::index::IdOrder;

@@ -1,5 +1,5 @@
-//! The records of one entity: their versions now and before, by number and by time. A record's JSON is made when it is asked
-//! for; only numbers and times are held, and what was changed. Pure.
+//! The records of one entity: their versions now and before, by number and by time. A record's JSON is made when it
+//! is asked for; only numbers and times are held, and what was changed. Pure.
 
 use super::index::{IdOrder, Index};
 use crate::entity::Entity;

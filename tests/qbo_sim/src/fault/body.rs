@@ -1,4 +1,5 @@
-//! Bodies of faults in the three shapes they come in: the service's JSON, the gateway's JSON, and XML. Pure but for the clock.
+//! Bodies of faults in the three shapes they come in: the service's JSON, the gateway's JSON, and XML. Pure but for
+//! the clock.
 
 use crate::record::quote;
 use crate::time;
@@ -7,16 +8,24 @@ use chrono::Utc;
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>";
 
 /// The maintenance page that came with status 200.
-pub const BACK_SOON: &str = "\n\n\n<!doctype html>\n<html lang=\"en\">\n\t<head>\n\t\t<meta charset=\"utf-8\">\n\t\t<title>\n\t\t\tWe'll be back soon\n\t\t</title>\n\t</head>\n\t<body></body>\n</html>\n";
+pub const BACK_SOON: &str = "\n\n\n<!doctype html>\n<html lang=\"en\">\n\t<head>\
+    \n\t\t<meta charset=\"utf-8\">\n\t\t<title>\n\t\t\tWe'll be back soon\n\t\t</title>\
+    \n\t</head>\n\t<body></body>\n</html>\n";
 
 /// A load balancer's page.
-pub const UNAVAILABLE: &str = "<html>\n<head><title>503 Service Temporarily Unavailable</title></head>\n<body bgcolor=\"white\">\n<center><h1>503 Service Temporarily Unavailable</h1></center>\n<hr><center>Avi Vantage/</center>\n</body>\n</html>\n";
+pub const UNAVAILABLE: &str = "<html>\n<head><title>503 Service Temporarily Unavailable</title>\
+    </head>\n<body bgcolor=\"white\">\n<center><h1>503 Service Temporarily Unavailable</h1>\
+    </center>\n<hr><center>Avi Vantage/</center>\n</body>\n</html>\n";
 
 /// A proxy's page.
-pub const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n";
+pub const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\
+    \r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\
+    \r\n</body>\r\n</html>\r\n";
 
 /// What the Apache in front says to a statement that is too long.
-pub const TOO_LARGE: &str = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>413 Request Entity Too Large</title>\n</head><body>\n<h1>Request Entity Too Large</h1>\n</body></html>\n";
+pub const TOO_LARGE: &str = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\
+    \n<html><head>\n<title>413 Request Entity Too Large</title>\n</head><body>\n\
+    <h1>Request Entity Too Large</h1>\n</body></html>\n";
 
 /// The shape of the service.
 pub fn service(kind: &str, code: &str, message: &str, detail: &str) -> String {
@@ -26,7 +35,8 @@ pub fn service(kind: &str, code: &str, message: &str, detail: &str) -> String {
 /// The same, about an element.
 pub fn element(kind: &str, code: &str, message: &str, detail: &str, element: &str) -> String {
     format!(
-        "{{\"Fault\":{{\"Error\":[{{\"Message\":{},\"Detail\":{},\"code\":\"{code}\",\"element\":\"{element}\"}}],\"type\":\"{kind}\"}},\"time\":\"{}\"}}",
+        "{{\"Fault\":{{\"Error\":[{{\"Message\":{},\"Detail\":{},\"code\":\"{code}\",\
+         \"element\":\"{element}\"}}],\"type\":\"{kind}\"}},\"time\":\"{}\"}}",
         quoted(message),
         quoted(detail),
         time::envelope(Utc::now())
@@ -38,7 +48,11 @@ pub fn gateway(message: &str, error: &str, status: u16, detail: &str, code: &str
     let detail = if detail.is_empty() { "null".to_owned() } else { quoted(detail) };
     let kind = if status == 401 { "AUTHENTICATION" } else { "SERVICE" };
     format!(
-        "{{\"warnings\":null,\"intuitObject\":null,\"fault\":{{\"error\":[{{\"message\":\"message={message}; errorCode={error}; statusCode={status}\",\"detail\":{detail},\"code\":\"{code}\",\"element\":null}}],\"type\":\"{kind}\"}},\"report\":null,\"queryResponse\":null,\"batchItemResponse\":[],\"attachableResponse\":[],\"syncErrorResponse\":null,\"requestId\":null,\"time\":{},\"status\":null,\"cdcresponse\":[]}}",
+        "{{\"warnings\":null,\"intuitObject\":null,\"fault\":{{\"error\":[{{\"message\":\"message={message}; \
+         errorCode={error}; statusCode={status}\",\"detail\":{detail},\"code\":\"{code}\",\
+         \"element\":null}}],\"type\":\"{kind}\"}},\"report\":null,\"queryResponse\":null,\
+         \"batchItemResponse\":[],\"attachableResponse\":[],\"syncErrorResponse\":null,\
+         \"requestId\":null,\"time\":{},\"status\":null,\"cdcresponse\":[]}}",
         Utc::now().timestamp_millis()
     )
 }
@@ -51,7 +65,9 @@ pub fn xml(kind: &str, code: &str, message: &str, detail: &str) -> String {
         format!("\n            <Detail>{}</Detail>", escaped(detail))
     };
     format!(
-        "{XML}\n<IntuitResponse time=\"{}\" xmlns=\"http://schema.intuit.com/finance/v3\">\n    <Fault type=\"{kind}\">\n        <Error code=\"{code}\">\n            <Message>{}</Message>{detail}\n        </Error>\n    </Fault>\n</IntuitResponse>",
+        "{XML}\n<IntuitResponse time=\"{}\" xmlns=\"http://schema.intuit.com/finance/v3\">\
+         \n    <Fault type=\"{kind}\">\n        <Error code=\"{code}\">\n            \
+         <Message>{}</Message>{detail}\n        </Error>\n    </Fault>\n</IntuitResponse>",
         time::envelope(Utc::now()),
         escaped(message),
     )
@@ -74,7 +90,8 @@ pub fn not_authorized() -> String {
 
 /// The company lives on other servers.
 pub fn wrong_cluster() -> String {
-    let detail = "WrongClusterError: -11017-You have accessed the wrong server.  You will now be redirected. , statusCode: 401";
+    let detail = "WrongClusterError: -11017-You have accessed the wrong server.  \
+        You will now be redirected. , statusCode: 401";
     xml("AuthenticationFault", "130", "Accessing Wrong Cluster", detail)
 }
 
@@ -87,7 +104,8 @@ pub fn throttled(status: u16) -> String {
 /// There is no such path.
 pub fn unsupported(path: &str) -> String {
     let detail = format!(
-        "Operation Could not find resource for relative : {path} of full path: https://c10.qbo.intuit.com/qbo10{path} is not supported."
+        "Operation Could not find resource for relative : {path} of full path: https://c10.qbo.intuit.com/qbo10{path} \
+         is not supported."
     );
     service("ValidationFault", "500", "Unsupported Operation", &detail)
 }
@@ -104,6 +122,7 @@ fn quoted(text: &str) -> String {
     out
 }
 
-fn escaped(text: &str) -> String {
+/// A text as XML has it.
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,4 +1,5 @@
-//! Faults: what can be made to go wrong, and when. By count of requests, so that the same script gives the same faults. Pure.
+//! Faults: what can be made to go wrong, and when. By count of requests, so that the same script gives the same
+//! faults. Pure.
 
 pub mod body;
 mod edit;

@@ -1,4 +1,5 @@
-//! Faults by name, worded as QuickBooks words them. A name can have an argument behind a colon: `429:5`, `stall:30`. Pure.
+//! Faults by name, worded as QuickBooks words them. A name can have an argument behind a colon: `429:5`,
+//! `stall:30`. Pure.
 
 use super::{Bend, Edit, Fault, Framing, Place, body};
 use std::time::Duration;
@@ -104,7 +105,8 @@ fn status(word: &str, argument: &str) -> Option<Fault> {
         "401-130" => xml(401, body::wrong_cluster()),
         "403" | "403-3100" => gateway(403, body::not_authorized()),
         "403-120" => {
-            let detail = "AuthorizationFailure: -11014-You do not have access to use QuickBooks Online, statusCode: 403";
+            let detail = "AuthorizationFailure: -11014-You do not have access to \
+                use QuickBooks Online, statusCode: 403";
             xml(403, body::xml("AuthorizatonFault", "120", "Authorization Failure", detail))
         }
         "403-scope" => {
@@ -150,7 +152,9 @@ fn status(word: &str, argument: &str) -> Option<Fault> {
         }
         "10000" => {
             let message = "An application error has occurred while processing your request";
-            let detail = "System Failure Error: Something you're trying to use has been made inactive. Check the fields with accounts, customers, items, vendors or employees.";
+            let detail = "System Failure Error: Something you're trying to use has \
+                been made inactive. Check the fields with accounts, customers, items, \
+                vendors or employees.";
             service("SystemFault", "10000", message, detail)
         }
         "10100" => service("ValidationFault", "10100", "Result Set Big Error", "Result set is too big"),

@@ -1,26 +1,32 @@
 //! Sends answers, whole or spoiled by a fault.
 
+use super::bomb::bomb;
 use super::connection::Connection;
-use super::response::{Framed, bomb};
+use super::response::Framed;
 use super::{Incoming, Response};
 use crate::fault::{Edit, Fault, Framing, Place};
 use std::io::{Result, Write};
 use std::time::Duration;
 
-/// What became of an answer.
+/// What becomes of an answer when its bytes can be sent: the status that the client sees (0: none), and whether it gets all.
+pub fn promised(answer: Option<&Response>, fault: Option<&Fault>) -> (u16, bool) {
+    let status = answer.map_or(0, |answer| answer.status);
+    match fault {
+        Some(Fault::LoseAnswer | Fault::ResetAt(Place::Start | Place::StatusLine)) => (0, false),
+        Some(
+            Fault::ResetAt(Place::Headers | Place::Body(_)) | Fault::ResetInBody(_) | Fault::Truncate(_),
+        ) => (status, false),
+        Some(Fault::Framing(Framing::NoLastChunk | Framing::ShortGzip)) => (status, false),
+        _ => (status, answer.is_some()),
+    }
+}
+
+/// What became of it.
 pub struct Sent {
     /// To be used again.
     pub connection: Option<Connection>,
-    /// 0: no status was sent.
-    pub status: u16,
-    /// Whether it was sent to its end.
-    pub whole: bool,
-}
-
-impl Sent {
-    fn nothing() -> Sent {
-        Sent { connection: None, status: 0, whole: false }
-    }
+    /// The client did not take it.
+    pub failed: bool,
 }
 
 /// Sends an answer as a fault would have it. `pause` waits, but not beyond the simulator's end.
@@ -33,19 +39,16 @@ pub fn deliver(
 ) -> Sent {
     let gzip = request.accepts_gzip();
     let Some(mut answer) = answer else {
-        return match fault {
-            Some(Fault::Raw(bytes)) => raw(connection, &bytes),
-            _ => {
-                connection.reset();
-                Sent::nothing()
-            }
-        };
+        if let Some(Fault::Raw(bytes)) = fault {
+            return done(send(connection, &[&bytes]), false);
+        }
+        connection.reset();
+        return Sent { connection: None, failed: false };
     };
     if let Some(Fault::Edit(edit)) = &fault {
         answer.body = edited(edit, answer.body);
     }
     let spoiled = if let Some(Fault::Framing(framing)) = fault { Some(framing) } else { None };
-    let status = answer.status;
     let framed = match fault {
         Some(Fault::GzipBomb(size)) => packed_already(answer, bomb(size)),
         Some(Fault::BadGzip) => packed_already(answer, b"this is no gzip data".to_vec()),
@@ -53,50 +56,35 @@ pub fn deliver(
     };
     let reusable = framed.reusable && request.keep_alive && request.modern;
     match fault {
-        Some(Fault::LoseAnswer) => {
-            connection.reset();
-            Sent::nothing()
-        }
-        Some(Fault::ResetAt(place)) => reset(connection, framed, place, status, pause),
-        Some(Fault::ResetInBody(keep)) => reset(connection, framed, Place::Body(keep), status, pause),
+        Some(Fault::LoseAnswer) => reset(connection, &framed, Place::Start, pause),
+        Some(Fault::ResetAt(place)) => reset(connection, &framed, place, pause),
+        Some(Fault::ResetInBody(keep)) => reset(connection, &framed, Place::Body(keep), pause),
         Some(Fault::Truncate(keep)) => {
             let body = framed.body.get(..keep.min(framed.body.len() / 2)).unwrap_or_default();
-            let connection = send(connection, &[&framed.head, body]).ok();
-            connection.into_iter().for_each(Connection::close);
-            Sent { connection: None, status, whole: false }
+            done(send(connection, &[&framed.head, body]), false)
         }
         Some(Fault::StallInBody(length)) => {
-            let half = framed.body.len() / 2;
-            let (first, rest) = framed.body.split_at_checked(half).unwrap_or_default();
+            let (first, rest) = framed.body.split_at_checked(framed.body.len() / 2).unwrap_or_default();
             let sent = send(connection, &[&framed.head, first]).and_then(|connection| {
                 pause(length);
                 send(connection, &[rest])
             });
-            done(sent, reusable, status)
+            done(sent, reusable)
         }
-        Some(Fault::Slow(between)) => done(slowly(connection, &framed, between, pause), reusable, status),
-        _ => {
-            let whole = !matches!(spoiled, Some(Framing::NoLastChunk | Framing::ShortGzip));
-            let sent = done(send(connection, &[&framed.head, &framed.body]), reusable, status);
-            Sent { whole: sent.whole && whole, ..sent }
-        }
+        Some(Fault::Slow(between)) => done(slowly(connection, &framed, between, pause), reusable),
+        _ => done(send(connection, &[&framed.head, &framed.body]), reusable),
     }
 }
 
-fn done(sent: Result<Connection>, reusable: bool, status: u16) -> Sent {
+fn done(sent: Result<Connection>, reusable: bool) -> Sent {
     match sent {
-        Ok(connection) if reusable => Sent { connection: Some(connection), status, whole: true },
+        Ok(connection) if reusable => Sent { connection: Some(connection), failed: false },
         Ok(connection) => {
             connection.close();
-            Sent { connection: None, status, whole: true }
+            Sent { connection: None, failed: false }
         }
-        Err(_) => Sent { connection: None, status, whole: false },
+        Err(_) => Sent { connection: None, failed: true },
     }
-}
-
-fn raw(connection: Connection, bytes: &[u8]) -> Sent {
-    send(connection, &[bytes]).into_iter().for_each(Connection::close);
-    Sent::nothing()
 }
 
 fn edited(edit: &Edit, body: Vec<u8>) -> Vec<u8> {
@@ -116,13 +104,7 @@ fn packed_already(answer: Response, body: Vec<u8>) -> Framed {
     Framed { body, reusable: true, ..framed }
 }
 
-fn reset(
-    connection: Connection,
-    framed: Framed,
-    place: Place,
-    status: u16,
-    pause: &dyn Fn(Duration),
-) -> Sent {
+fn reset(connection: Connection, framed: &Framed, place: Place, pause: &dyn Fn(Duration)) -> Sent {
     let all = [framed.head.as_slice(), &framed.body].concat();
     let keep = match place {
         Place::Start => 0,
@@ -131,14 +113,16 @@ fn reset(
         Place::Body(keep) => framed.head.len() + keep.min(framed.body.len() / 2),
         Place::End => all.len(),
     };
-    if let Ok(connection) = send(connection, &[all.get(..keep).unwrap_or_default()]) {
+    let sent = send(connection, &[all.get(..keep).unwrap_or_default()]);
+    let failed = sent.is_err();
+    if let Ok(connection) = sent {
         // A reset overtakes what was sent before it; so it waits until that has arrived.
         if keep > 0 {
             pause(Duration::from_millis(20));
         }
         connection.reset();
     }
-    Sent { connection: None, status: if keep > 12 { status } else { 0 }, whole: place == Place::End }
+    Sent { connection: None, failed }
 }
 
 fn slowly(

@@ -5,6 +5,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
 
+/// How the service labels its JSON.
+pub const JSON: &str = "application/json;charset=utf-8";
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -33,7 +36,7 @@ impl Response {
 
     /// JSON, as the service labels it; the gateway leaves the charset out.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Response::new(status, "application/json;charset=utf-8", body)
+        Response::new(status, JSON, body)
     }
 
     /// The bytes: good answers of QuickBooks are chunked, others have a length. `gzip`: the client takes it. `modern`: it
@@ -121,19 +124,6 @@ fn chunks(body: &[u8]) -> Vec<u8> {
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
     chunked
-}
-
-/// Blanks, packed: a body that unpacks to so many bytes.
-pub fn bomb(size: u64) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let blanks = vec![b' '; 1 << 20];
-    let mut left = size;
-    while left > 0 {
-        let now = left.min(blanks.len() as u64) as usize;
-        let _ = encoder.write_all(blanks.get(..now).unwrap_or_default());
-        left -= now as u64;
-    }
-    encoder.finish().unwrap_or_default()
 }
 
 fn reason(status: u16) -> &'static str {

@@ -1,7 +1,7 @@
 //! The server: a thread a connection, one request after the other.
 
 use super::connection::Connection;
-use super::deliver::deliver;
+use super::deliver::{deliver, promised};
 use super::incoming::{Broken, Reader};
 use super::tls::Identity;
 use super::{Incoming, Response};
@@ -52,12 +52,15 @@ impl Server {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends all connections and waits; the next one that comes ends `serve`.
+    /// Ends all connections and waits, and removes the CA file; the next connection that comes ends `serve`.
     pub fn stop(&self) {
         for socket in self.sockets().take().into_iter().flatten() {
             let _ = socket.1.shutdown(Shutdown::Both);
         }
         self.stopped.notify_all();
+        if let Some(identity) = &self.identity {
+            let _ = std::fs::remove_file(&identity.ca_file);
+        }
     }
 
     /// Accepts connections until it is told to stop.
@@ -142,8 +145,9 @@ impl Server {
         if let Some(Fault::Stall(length)) = &fault {
             self.pause(*length);
         }
+        let wants_json = number.is_none() || request.header("accept").contains("application/json");
         let answer = match &fault {
-            None => answer.map(|answer| answer.response(now)),
+            None => answer.map(|answer| answer.response(now, wants_json)),
             Some(Fault::Status(status, headers, body)) => {
                 Some(Response { status: *status, headers: headers.clone(), body: body.clone().into_bytes() })
             }
@@ -153,12 +157,24 @@ impl Server {
                 Some(unauthorized(body::token_expired(token)))
             }
             Some(Fault::GzipBomb(_) | Fault::BadGzip) => Some(Response::json(200, "")),
-            Some(_) => answer.map(|answer| answer.response(now)),
+            Some(_) => answer.map(|answer| answer.response(now, wants_json)),
         };
         let answer = answer.map(|answer| signed(answer, number, self.lock().now()));
+        let (status, whole) = promised(answer.as_ref(), fault.as_ref());
+        // What the client sees is remembered before it can see it; and only then it may count on a free place.
+        let takes_time = matches!(fault, Some(Fault::Slow(_) | Fault::StallInBody(_)));
+        if !takes_time && let Some(number) = number {
+            self.lock().leave(number, status, whole);
+        }
         let sent = deliver(connection, request, answer, fault, &pause);
         if let Some(number) = number {
-            self.lock().leave(number, sent.status, sent.whole);
+            let mut state = self.lock();
+            if takes_time {
+                state.leave(number, status, whole);
+            }
+            if sent.failed {
+                state.lost(number);
+            }
         }
         sent.connection
     }

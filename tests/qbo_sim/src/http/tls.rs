@@ -63,12 +63,6 @@ impl Identity {
     }
 }
 
-impl Drop for Identity {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.ca_file);
-    }
-}
-
 fn authority(name: &str) -> Result<Authority> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

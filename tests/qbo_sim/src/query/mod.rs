@@ -1,5 +1,6 @@
-//! The query language (Intuit, "Data queries"): `SELECT * | COUNT(*) FROM Entity [WHERE a op v AND …] [ORDERBY a [ASC|DESC],
-//! …] [STARTPOSITION n] [MAXRESULTS m]`. AND only; values in single quotes with backslash escapes, booleans bare. Pure.
+//! The query language (Intuit, "Data queries"): `SELECT * | COUNT(*) FROM Entity [WHERE a op v AND …] [ORDERBY a
+//! [ASC|DESC], …] [STARTPOSITION n] [MAXRESULTS m]`. AND only; values in single quotes with backslash escapes,
+//! booleans bare. Pure.
 
 mod lex;
 mod parse;

@@ -7,9 +7,9 @@ use super::{Condition, Operator, Order, Refusal, Select, Statement, invalid, syn
 const MOST: usize = 1_000;
 const DEFAULT: usize = 100;
 
-/// Parses a statement.
-pub fn parse(text: &str) -> Result<Statement, Refusal> {
-    let mut tokens = Tokens { tokens: lex(text)?, at: 0, end: text.chars().count() };
+/// Parses a statement; `today` is what CURRENT_DATE stands for.
+pub fn parse(text: &str, today: &str) -> Result<Statement, Refusal> {
+    let mut tokens = Tokens { tokens: lex(text)?, at: 0, end: text.chars().count(), today };
     tokens.keyword("select")?;
     let select = tokens.select()?;
     tokens.keyword("from")?;
@@ -67,13 +67,14 @@ pub fn parse(text: &str) -> Result<Statement, Refusal> {
     Ok(statement)
 }
 
-struct Tokens {
+struct Tokens<'a> {
     tokens: Vec<Token>,
     at: usize,
     end: usize,
+    today: &'a str,
 }
 
-impl Tokens {
+impl Tokens<'_> {
     fn peek(&self) -> Option<&What> {
         self.tokens.get(self.at).map(|token| &token.what)
     }
@@ -124,15 +125,21 @@ impl Tokens {
         self.word()?.parse().map_err(|_| here)
     }
 
+    /// A text in quotes, or bare a number, a boolean or CURRENT_DATE.
     fn value(&mut self) -> Result<String, Refusal> {
-        match self.peek() {
-            Some(What::Text(value) | What::Word(value)) => {
-                let value = value.clone();
-                self.at += 1;
-                Ok(value)
-            }
-            _ => Err(self.unexpected()),
-        }
+        let is_bare = |word: &str| {
+            word.eq_ignore_ascii_case("true")
+                || word.eq_ignore_ascii_case("false")
+                || word.parse::<f64>().is_ok()
+        };
+        let value = match self.peek() {
+            Some(What::Text(value)) => value.clone(),
+            Some(What::Word(word)) if word.eq_ignore_ascii_case("CURRENT_DATE") => self.today.to_owned(),
+            Some(What::Word(word)) if is_bare(word) => word.clone(),
+            _ => return Err(self.unexpected()),
+        };
+        self.at += 1;
+        Ok(value)
     }
 
     fn select(&mut self) -> Result<Select, Refusal> {

@@ -1,5 +1,5 @@
-//! The records of a company, made from its seed: the same seed and number give the same record, whatever the size of the
-//! company. Shape and weight are those of real ones. Pure.
+//! The records of a company, made from its seed: the same seed and number give the same record, whatever the size
+//! of the company. Shape and weight are those of real ones. Pure.
 
 mod dice;
 mod list;
@@ -71,7 +71,7 @@ pub fn first_version(seed: u64, entity: &Entity, number: u64, (from, to): (i64, 
     let updated = place(leader);
     let created = updated - (dice.below(3) * dice.below(3 * 86_400)) as i64;
     let active = !entity.has_active() || entity.is_pseudo(number) || dice.below(10) > 0;
-    Version { created: created.max(from), updated, number: dice.below(3) as u32, active }
+    Version { created: created.max(from), updated, number: 0, active }
 }
 
 /// A record in the making.

@@ -1,7 +1,8 @@
 //! Answers of the API: found under the lock, rendered outside of it, in the layout of recorded ones.
 
+use super::xml;
 use crate::company::{Found, Row};
-use crate::http::Response;
+use crate::http::{JSON, Response};
 use crate::query::{Select, Statement};
 use crate::record::quote;
 use crate::time;
@@ -38,8 +39,19 @@ impl Answer {
         }
     }
 
-    /// The answer, rendered.
-    pub fn response(self, now: DateTime<Utc>) -> Response {
+    /// The answer, rendered. Who does not ask for JSON gets XML; but the gateway answers as it likes.
+    pub fn response(self, now: DateTime<Utc>, wants_json: bool) -> Response {
+        let answer = self.in_json(now);
+        match String::from_utf8(answer.body) {
+            Ok(body) if !wants_json && answer.headers.iter().any(|(_, value)| value == JSON) => {
+                Response::new(answer.status, "application/xml;charset=UTF-8", xml::from_json(&body))
+            }
+            Ok(body) => Response { body: body.into_bytes(), ..answer },
+            Err(error) => Response { body: error.into_bytes(), ..answer },
+        }
+    }
+
+    fn in_json(self, now: DateTime<Utc>) -> Response {
         let time = time::envelope(now);
         match self {
             Answer::Ready(response) => response,
@@ -104,7 +116,10 @@ fn cdc(changes: &[Changed], time: &str) -> String {
         .map(|changed| {
             let stub = |(at, id): &(i64, String)| {
                 let at = time::pacific(*at);
-                format!("{{\"domain\":\"QBO\",\"status\":\"Deleted\",\"Id\":\"{id}\",\"MetaData\":{{\"LastUpdatedTime\":\"{at}\"}}}}")
+                format!(
+                    "{{\"domain\":\"QBO\",\"status\":\"Deleted\",\"Id\":\"{id}\",\
+                    \"MetaData\":{{\"LastUpdatedTime\":\"{at}\"}}}}"
+                )
             };
             let rows: Vec<String> =
                 changed.rows.iter().map(Row::json).chain(changed.deleted.iter().map(stub)).collect();
@@ -112,10 +127,18 @@ fn cdc(changes: &[Changed], time: &str) -> String {
             match (rows.is_empty(), changed.deleted.is_empty()) {
                 (true, _) => "{}".to_owned(),
                 (_, true) => {
-                    format!("{{\"{}\":[{}],\"startPosition\":1,\"maxResults\":{count}}}", changed.key, rows.join(","))
+                    format!(
+                        "{{\"{}\":[{}],\"startPosition\":1,\"maxResults\":{count}}}",
+                        changed.key,
+                        rows.join(",")
+                    )
                 }
                 (_, false) => {
-                    format!("{{\"{}\":[{}],\"maxResults\":{count},\"totalCount\":{count}}}", changed.key, rows.join(","))
+                    format!(
+                        "{{\"{}\":[{}],\"maxResults\":{count},\"totalCount\":{count}}}",
+                        changed.key,
+                        rows.join(",")
+                    )
                 }
             }
         })

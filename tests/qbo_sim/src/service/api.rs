@@ -94,7 +94,7 @@ fn run(state: &State, request: &Incoming, n: u64, bend: Option<Bend>) -> Answer 
         let fault = body::service("ValidationFault", "4000", "Error parsing query", "QueryParserError: null");
         return Answer::Ready(Response::json(400, fault));
     }
-    let mut parsed = match query::parse(&text) {
+    let mut parsed = match query::parse(&text, &time::pacific(state.now().timestamp())[..10]) {
         Ok(parsed) => parsed,
         Err(refusal) => return refuse(&refusal),
     };
@@ -117,7 +117,7 @@ fn run(state: &State, request: &Incoming, n: u64, bend: Option<Bend>) -> Answer 
 
 /// How many rows a query asks for at most; None when it is no query for rows.
 pub fn asked(request: &Incoming) -> Option<usize> {
-    query::parse(&statement(request))
+    query::parse(&statement(request), "")
         .ok()
         .filter(|parsed| parsed.select != Select::Count)
         .map(|parsed| parsed.max)
@@ -148,11 +148,16 @@ fn singleton(state: &State, name: &str, queried: bool) -> Answer {
     let time = time::envelope(state.now());
     let created = time::pacific(state.founded);
     let head = format!(
-        "\"domain\":\"QBO\",\"sparse\":false,\"Id\":\"1\",\"SyncToken\":\"1\",\"MetaData\":{{\"CreateTime\":\"{created}\",\"LastUpdatedTime\":\"{created}\"}}"
+        "\"domain\":\"QBO\",\"sparse\":false,\"Id\":\"1\",\"SyncToken\":\"1\",\"MetaData\":{{\"CreateTime\":\"{created}\",\
+         \"LastUpdatedTime\":\"{created}\"}}"
     );
     let record = match name {
         "CompanyInfo" => format!(
-            "{{\"CompanyName\":\"Simulated Company {}\",\"LegalName\":\"Simulated Company {}\",\"CompanyAddr\":{{\"Id\":\"1\",\"Line1\":\"123 Sierra Way\",\"City\":\"San Pablo\",\"CountrySubDivisionCode\":\"CA\",\"PostalCode\":\"87999\"}},\"Country\":\"US\",\"DefaultTimeZone\":\"America/Los_Angeles\",\"FiscalYearStartMonth\":\"January\",{head}}}",
+            "{{\"CompanyName\":\"Simulated Company {}\",\"LegalName\":\"Simulated \
+             Company {}\",\"CompanyAddr\":{{\"Id\":\"1\",\"Line1\":\"123 Sierra \
+             Way\",\"City\":\"San Pablo\",\"CountrySubDivisionCode\":\"CA\",\"PostalCode\":\"87999\"}},\
+             \"Country\":\"US\",\"DefaultTimeZone\":\"America/Los_Angeles\",\"FiscalYearStartMonth\":\"January\",\
+             {head}}}",
             state.company.seed(),
             state.company.seed()
         ),

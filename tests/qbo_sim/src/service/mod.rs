@@ -6,6 +6,7 @@ mod log;
 mod oauth;
 mod state;
 mod tokens;
+mod xml;
 
 pub use api::unauthorized;
 pub use log::{Action, RecordVersion, Request};

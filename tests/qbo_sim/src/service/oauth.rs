@@ -78,7 +78,9 @@ fn page(request: &Incoming, realm: &str) -> String {
         query.finish().replace('&', "&amp;")
     };
     format!(
-        "<!doctype html><html><head><title>Connect to QuickBooks (simulated)</title></head><body>\n<h1>Connect company {realm}?</h1>\n<p><a href=\"?{}\">Connect</a> <a href=\"?{}\">Cancel</a></p></body></html>\n",
+        "<!doctype html><html><head><title>Connect to QuickBooks (simulated)</title>\
+         </head><body>\n<h1>Connect company {realm}?</h1>\n<p><a href=\"?{}\">Connect</a> \
+         <a href=\"?{}\">Cancel</a></p></body></html>\n",
         again("allow"),
         again("deny")
     )
@@ -138,7 +140,8 @@ fn token(state: &mut State, request: &Incoming) -> Response {
     let mut answer = Response::json(
         200,
         format!(
-            "{{\"token_type\":\"bearer\",\"expires_in\":{life},\"refresh_token\":\"{refresh}\",\"x_refresh_token_expires_in\":8726400{hard},\"access_token\":\"{access}\"}}"
+            "{{\"token_type\":\"bearer\",\"expires_in\":{life},\"refresh_token\":\"{refresh}\",\
+             \"x_refresh_token_expires_in\":8726400{hard},\"access_token\":\"{access}\"}}"
         ),
     );
     answer.headers.push(("Pragma".to_owned(), "no-cache".to_owned()));
@@ -164,7 +167,10 @@ fn discovery(request: &Incoming) -> Response {
     Response::json(
         200,
         format!(
-            "{{\"issuer\":\"{host}/op/v1\",\"authorization_endpoint\":\"{host}/connect/oauth2\",\"token_endpoint\":\"{host}/oauth2/v1/tokens/bearer\",\"revocation_endpoint\":\"{host}/v2/oauth2/tokens/revoke\",\"response_types_supported\":[\"code\"],\"scopes_supported\":[\"{SCOPE}\"],\"token_endpoint_auth_methods_supported\":[\"client_secret_post\",\"client_secret_basic\"]}}"
+            "{{\"issuer\":\"{host}/op/v1\",\"authorization_endpoint\":\"{host}/connect/oauth2\",\
+             \"token_endpoint\":\"{host}/oauth2/v1/tokens/bearer\",\"revocation_endpoint\":\"{host}/v2/oauth2/tokens/revoke\",\
+             \"response_types_supported\":[\"code\"],\"scopes_supported\":[\"{SCOPE}\"],\
+             \"token_endpoint_auth_methods_supported\":[\"client_secret_post\",\"client_secret_basic\"]}}"
         ),
     )
 }

@@ -1,5 +1,5 @@
-//! What the simulator knows and remembers, behind one lock. A request is numbered, changes that are due are made, and its
-//! answer is found in one step; so every answer shows exactly the versions that were current at its number.
+//! What the simulator knows and remembers, behind one lock. A request is numbered, changes that are due are made,
+//! and its answer is found in one step; so every answer shows exactly the versions that were current at its number.
 
 use super::answer::Answer;
 use super::log::{Action, Request};
@@ -110,14 +110,25 @@ impl State {
         Arrival { number: None, fault, answer, latency: Duration::ZERO, now: DateTime::UNIX_EPOCH }
     }
 
-    /// An API request was answered, well or not.
+    /// An API request is answered: with this status (0: none), wholly or not.
     pub fn leave(&mut self, number: u64, status: u16, whole: bool) {
         self.open = self.open.saturating_sub(1);
-        if let Some(request) = self.log.iter_mut().rev().find(|request| request.n == number) {
+        if let Some(request) = self.logged(number) {
             request.status = status;
             request.whole = whole;
             request.took = request.at.elapsed().unwrap_or_default();
         }
+    }
+
+    /// The client did not take the answer.
+    pub fn lost(&mut self, number: u64) {
+        if let Some(request) = self.logged(number) {
+            request.whole = false;
+        }
+    }
+
+    fn logged(&mut self, number: u64) -> Option<&mut Request> {
+        self.log.iter_mut().rev().find(|request| request.n == number)
     }
 
     /// Adds a fault.

@@ -1,5 +1,5 @@
-//! Tokens: issuing, redeeming, rotating. Intuit changes a refresh token's value about once a day; what becomes of the old
-//! one its documents tell in four ways, and there is a mode for each.
+//! Tokens: issuing, redeeming, rotating. Intuit changes a refresh token's value about once a day; what becomes of
+//! the old one its documents tell in four ways, and there is a mode for each.
 
 use crate::record::Dice;
 use std::collections::HashMap;

@@ -151,7 +151,9 @@ impl Client {
     pub fn bytes(&self, headers: &str) -> String {
         let statement = "SELECT * FROM Invoice MAXRESULTS 5";
         format!(
-            "POST /v3/company/{}/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/text\r\nContent-Length: {}\r\n{headers}\r\n{statement}",
+            "POST /v3/company/{}/query HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \
+             {}\r\nAccept: application/json\r\nContent-Type: application/text\r\n\
+             Content-Length: {}\r\n{headers}\r\n{statement}",
             self.realm(),
             self.token,
             statement.len()

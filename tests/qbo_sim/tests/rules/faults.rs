@@ -149,6 +149,7 @@ fn edits_change_the_true_body() {
     assert!(changed(named("trailing-garbage")).body.ends_with("}<!-- -->"));
     assert!(serde_json::from_str::<serde_json::Value>(&changed(named("two-documents")).body).is_err());
     assert!(changed(named("invalid-utf8")).body.contains('\u{fffd}'));
+    assert!(changed(named("utf-16")).body.starts_with("{\0\"\0Q\0"));
     assert!(changed(named("null-fault")).json()["Fault"].is_null());
     assert_eq!(changed(named("null-fault")).ids("Invoice").len(), 3);
     assert_eq!(changed(named("nested-fault")).json()["QueryResponse"]["Fault"]["Error"][0]["code"], "4001");

@@ -57,6 +57,8 @@ fn there_is_no_or_no_unequal_and_nothing_behind_the_end() {
         "SELECT * FROM Invoice ORDER Id",
         "SELECT * FROM Customer WHERE DisplayName = 'Amy''s'",
         "SELECT * FROM Customer WHERE DisplayName = 'open",
+        "SELECT * FROM Customer WHERE DisplayName = bare",
+        "SELECT * FROM Invoice WHERE TxnDate > 2025-08-15",
         "SELECT FROM Invoice",
         "DELETE FROM Invoice",
     ] {
@@ -266,4 +268,15 @@ fn a_projection_gives_sparse_stubs() {
     let client = company();
     let rows = client.query("SELECT Id FROM Invoice ORDERBY Id MAXRESULTS 2").rows("Invoice");
     assert_eq!(rows[0], serde_json::json!({"domain": "QBO", "sparse": true, "Id": "1"}));
+}
+
+#[test]
+fn current_date_is_today_in_california_and_a_blank_is_null() {
+    let client = company();
+    assert_eq!(client.count("Invoice WHERE TxnDate <= CURRENT_DATE"), 300);
+    assert_eq!(client.count("Invoice WHERE TxnDate > CURRENT_DATE"), 0);
+    let id = client.query("SELECT * FROM Customer").ids("Customer")[0].clone();
+    assert_eq!(client.count("Customer WHERE GivenName = ' '"), 0);
+    client.patch("Customer", &id, &format!("{{\"Id\":\"{id}\"}}"));
+    assert_eq!(client.query("SELECT * FROM Customer WHERE GivenName = ' '").ids("Customer"), [id]);
 }

@@ -198,7 +198,9 @@ fn pages_ordered_by_time_and_id_have_every_record_once() {
         let mut ids = Vec::new();
         for start in (1..).step_by(50) {
             let page = client.query(&format!(
-                "SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= '2025-07-01T00:00:00Z' ORDERBY MetaData.LastUpdatedTime ASC, Id ASC STARTPOSITION {start} MAXRESULTS 50"
+                "SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= '2025-07-01T00:00:00Z' \
+                 ORDERBY MetaData.LastUpdatedTime ASC, Id ASC STARTPOSITION {start} \
+                 MAXRESULTS 50"
             ));
             let rows = page.ids("Invoice");
             if rows.is_empty() {
@@ -264,4 +266,13 @@ fn money_keeps_its_scale_and_invoices_have_their_weight() {
     assert!(sizes.iter().all(|size| (1_500..8_000).contains(size)));
     assert!(lines.iter().all(|lines| (3..=20).contains(lines)));
     assert!(lines.contains(&3) && lines.iter().any(|lines| *lines > 14));
+}
+
+#[test]
+fn a_page_is_the_text_of_its_records_byte_for_byte() {
+    let client = Client::company(&[("Invoice", 40)]);
+    let page = client.query("SELECT * FROM Invoice ORDERBY MetaData.LastUpdatedTime, Id");
+    let records: Vec<String> = client.records("Invoice").map(|(_, json)| json).collect();
+    let start = format!("{{\"QueryResponse\":{{\"Invoice\":[{}],\"startPosition\":1,", records.join(","));
+    assert!(page.body.starts_with(&start));
 }

@@ -1,6 +1,6 @@
 //! What is beside queries: reading by id, the company, other companies, change data capture, headers.
 
-use crate::client::{Client, counts};
+use crate::client::{Client, counts, read};
 use qbo_sim::{Action, Options};
 
 #[test]
@@ -105,4 +105,35 @@ fn the_services_clock_can_be_wrong() {
         (chrono::Utc::now() + chrono::TimeDelta::hours(23)).format("%Y-%m-%dT%H:%M:%SZ")
     ));
     assert_eq!(count, 1);
+}
+
+#[test]
+fn who_does_not_ask_for_json_gets_xml() {
+    let client = Client::company(&[("Invoice", 5)]);
+    let ask = |statement: &str| {
+        let request = client
+            .agent
+            .post(client.path("query"))
+            .header("Authorization", format!("Bearer {}", client.token));
+        read(request.content_type("application/text").send(statement).unwrap()).unwrap()
+    };
+    let page = ask("SELECT * FROM Invoice ORDERBY Id MAXRESULTS 2");
+    assert_eq!((page.status, page.header("content-type")), (200, "application/xml;charset=UTF-8"));
+    assert!(
+        page.body.contains("<QueryResponse maxResults=\"2\" startPosition=\"1\" totalCount=\"2\"><Invoice>"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.body.matches("</Invoice>").count(), 2);
+    let fault = ask("SELECT * FROM Custmoer");
+    assert_eq!(fault.status, 400);
+    assert!(
+        fault.body.contains("<Fault type=\"ValidationFault\">")
+            && fault.body.contains("<Error code=\"4001\">")
+    );
+    let client = Client { token: "no token at all".to_owned(), ..client };
+    assert!(
+        client.query("SELECT * FROM Invoice").body.starts_with("{\"warnings\":null"),
+        "the gateway speaks JSON"
+    );
 }
