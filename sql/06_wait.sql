@@ -48,8 +48,8 @@ BEGIN
              run.row_count, run.inserted_count, run.updated_count, run.skipped_count, run.rejected_count,
              run.request_count, coalesce(round(seconds::numeric, 1), 0))
     END;
-  -- A finished run is always shown; while it works only what changed is.
-  IF done OR split_part(line, ' rows/s', 1) IS DISTINCT FROM split_part(qb_wait_look.shown, ' rows/s', 1) THEN
+  -- A finished run is always shown; while it works, only that there is more of it.
+  IF done OR split_part(line, ' rows', 1) IS DISTINCT FROM split_part(qb_wait_look.shown, ' rows', 1) THEN
     RAISE NOTICE '%', line;
     notice := line;
   END IF;

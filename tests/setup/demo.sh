@@ -69,7 +69,7 @@ CALL raw.qb_wait(raw.qb_backfill('items', '2025-07-01', '2025-09-30', 31));
 SQL
 
 say "what is there now"
-"$bin/psql" -v ON_ERROR_STOP=1 <<'SQL'
+"$bin/psql" -q -v ON_ERROR_STOP=1 <<'SQL'
 \pset title 'Runs'
 SELECT run_id AS run, entity, status, windows_done || ' of ' || windows_total AS windows, row_count AS rows,
        inserted_count AS new, request_count AS requests, (finished_at - started_at)::interval(1) AS took
