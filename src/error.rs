@@ -82,6 +82,16 @@ pub enum Retry {
 }
 
 impl Error {
+    /// A run was cancelled while something was done for it.
+    pub fn cancelled() -> Self {
+        Error::Database {
+            sqlstate: "57014".to_owned(),
+            message: "the run was cancelled".to_owned(),
+            detail: None,
+            hint: None,
+        }
+    }
+
     /// SQLSTATE, five characters.
     pub fn sqlstate(&self) -> &str {
         match self {

@@ -162,19 +162,10 @@ impl Keeper {
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             latch::wait(left.min(Duration::from_secs(1)));
             if !unsaved && given_up()? {
-                return Err(cancelled());
+                return Err(Error::cancelled());
             }
         }
         Ok(())
-    }
-}
-
-fn cancelled() -> Error {
-    Error::Database {
-        sqlstate: "57014".to_owned(),
-        message: "the run was cancelled".to_owned(),
-        detail: None,
-        hint: None,
     }
 }
 

@@ -191,7 +191,7 @@ impl Work {
             };
             let retry = error.retry();
             if retry == Retry::Never || self.is_cancelled()? {
-                return Ok(Err(if retry == Retry::Never { error } else { cancelled() }));
+                return Ok(Err(if retry == Retry::Never { error } else { Error::cancelled() }));
             }
             let Some(pause) = backoff.wait(tries, fastrand::f64()) else {
                 return Ok(Err(not_cancelled(error)));
@@ -208,7 +208,7 @@ impl Work {
                     let text = format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
                     raise::warning(text, Some("Windows stored before are gone; queue the range again."));
                 }
-                _ if self.pause(pause)? => return Ok(Err(cancelled())),
+                _ if self.pause(pause)? => return Ok(Err(Error::cancelled())),
                 _ => {}
             }
         }
@@ -335,16 +335,6 @@ impl Work {
             raise::warning(text, error.hint().as_deref());
         }
         Ok(())
-    }
-}
-
-/// The cancel that ended a window's storing was meant for the run.
-fn cancelled() -> Error {
-    Error::Database {
-        sqlstate: "57014".to_owned(),
-        message: "the run was cancelled".to_owned(),
-        detail: None,
-        hint: None,
     }
 }
 
