@@ -21,8 +21,12 @@ CREATE TABLE raw.qb_config (
   refreshed_at             timestamptz,
   last_error               text,
   last_intuit_tid          text,
-  target_schema            name DEFAULT 'raw',
+  target_schema            name DEFAULT 'raw' UNIQUE,
   page_size                int DEFAULT 1000,
+  monthly_budget           bigint DEFAULT 500000,
+  consent_state            bytea,
+  consent_redirect_uri     text,
+  consent_expires_at       timestamptz,
   responsible              text,
   created_at               timestamptz NOT NULL DEFAULT pg_catalog.now(),
   updated_at               timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -61,6 +65,9 @@ BEGIN
   ELSIF NEW.page_size IS NULL OR NEW.page_size NOT BETWEEN 1 AND 1000 THEN
     wrong := 'page_size';
     hint := 'QuickBooks gives 1 to 1000 records a page.';
+  ELSIF NEW.monthly_budget < 0 THEN
+    wrong := 'monthly_budget';
+    hint := 'It is a number of requests, or NULL for no limit.';
   ELSIF NEW.auth_state NOT IN ('ok', 'refreshing', 'needs_reauth', 'bad_client') THEN
     wrong := 'auth_state';
     hint := 'It is ''ok'', ''refreshing'', ''needs_reauth'' or ''bad_client''; leave it to the extension.';
@@ -98,66 +105,104 @@ CREATE TRIGGER qb_config_guard BEFORE INSERT OR UPDATE ON raw.qb_config
   FOR EACH ROW EXECUTE FUNCTION raw.qb_config_guard();
 
 CREATE FUNCTION raw.qb_connect(
-  realm_id      text,                        -- company id of QuickBooks Online, digits
-  client_id     text,                        -- of the Intuit app
-  client_secret text,                        -- of the Intuit app
-  refresh_token text,                        -- as it came with the authorization of the company
-  environment   text DEFAULT 'production',   -- 'production' or 'sandbox'
+  realm_id      text DEFAULT NULL,           -- company id of QuickBooks Online, digits; NULL = as it is, or as the consent says
+  client_id     text DEFAULT NULL,           -- of the Intuit app; NULL = as it is
+  client_secret text DEFAULT NULL,           -- of the Intuit app; NULL = as it is
+  refresh_token text DEFAULT NULL,           -- as it came with an authorization; NULL = as it is, or by qb_authorize
+  environment   text DEFAULT NULL,           -- 'production' or 'sandbox'; NULL = as it is, or production
   connection    text DEFAULT 'default',      -- name of the connection
-  target_schema name DEFAULT 'raw'           -- schema of its tables; made when absent
+  target_schema name DEFAULT NULL            -- schema of its tables, made when absent; NULL = as it is, or raw, raw_<connection>
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   empty text;
+  known raw.qb_config;
   schema_owner name;
   trusted boolean;
+  schema name;
 BEGIN
   -- No value is ever put into a message: with arguments in the wrong order any of them may be a secret.
-  empty := CASE WHEN qb_connect.realm_id IS NULL THEN 'realm_id' WHEN qb_connect.client_id IS NULL THEN 'client_id'
-                WHEN qb_connect.client_secret IS NULL THEN 'client_secret'
-                WHEN qb_connect.refresh_token IS NULL THEN 'refresh_token'
-                WHEN qb_connect.environment IS NULL THEN 'environment'
-                WHEN qb_connect.connection IS NULL THEN 'connection'
-                WHEN qb_connect.target_schema IS NULL THEN 'target_schema' END;
+  SELECT * INTO known FROM raw.qb_config c WHERE c.connection = qb_connect.connection;
+  empty := CASE WHEN qb_connect.connection IS NULL THEN 'connection'
+                WHEN coalesce(qb_connect.client_id, known.client_id) IS NULL THEN 'client_id'
+                WHEN coalesce(qb_connect.client_secret, known.client_secret) IS NULL THEN 'client_secret'
+                WHEN qb_connect.refresh_token IS NOT NULL AND coalesce(qb_connect.realm_id, known.realm_id) IS NULL
+                  THEN 'realm_id' END;
   IF empty IS NOT NULL THEN
     RAISE EXCEPTION '% must not be null', empty
       USING ERRCODE = 'null_value_not_allowed',
             HINT = 'raw.qb_connect(realm_id, client_id, client_secret, refresh_token, environment, connection, target_schema)';
   END IF;
+  -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers.
+  IF (qb_connect.realm_id <> known.realm_id OR qb_connect.environment <> known.environment)
+     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection) THEN
+    RAISE EXCEPTION 'connection "%" has loaded another company', known.connection
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Give the other company a connection of its own: connection => ''…'', with its own schema.';
+  END IF;
 
-  IF qb_connect.target_schema ~ '^pg_' OR qb_connect.target_schema IN ('public', 'information_schema') THEN
+  schema := coalesce(qb_connect.target_schema, known.target_schema,
+                     CASE qb_connect.connection WHEN 'default' THEN 'raw' ELSE 'raw_' || qb_connect.connection END);
+  IF schema ~ '^pg_' OR schema IN ('public', 'information_schema') THEN
     RAISE EXCEPTION 'target_schema does not have the form it must have'
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Choose a schema of its own: not public, not information_schema, none that begins with pg_.';
   END IF;
   SELECT o.rolname, o.rolsuper OR o.rolname = 'qbo_raw_owner' OR o.oid = d.datdba INTO schema_owner, trusted
     FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner JOIN pg_database d ON d.datname = current_database()
-   WHERE n.nspname = qb_connect.target_schema;
-  IF NOT FOUND THEN
-    EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', qb_connect.target_schema);
-  ELSIF NOT trusted THEN
+   WHERE n.nspname = schema;
+  IF FOUND AND NOT trusted THEN
     RAISE EXCEPTION 'the target schema belongs to "%"', schema_owner
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Choose a schema that belongs to a superuser, to the owner of the database or to qbo_raw_owner.';
   END IF;
-  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', qb_connect.target_schema);
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', qb_connect.target_schema);
 
   INSERT INTO raw.qb_config AS c (connection, realm_id, environment, client_id, client_secret, refresh_token, target_schema)
-  VALUES (qb_connect.connection, qb_connect.realm_id, qb_connect.environment, qb_connect.client_id,
-          qb_connect.client_secret, qb_connect.refresh_token, qb_connect.target_schema)
+  VALUES (qb_connect.connection, qb_connect.realm_id, coalesce(qb_connect.environment, 'production'), qb_connect.client_id,
+          qb_connect.client_secret, qb_connect.refresh_token, schema)
   ON CONFLICT (connection) DO UPDATE
-    SET realm_id = excluded.realm_id, environment = excluded.environment, client_id = excluded.client_id,
-        client_secret = excluded.client_secret, refresh_token = excluded.refresh_token,
-        target_schema = excluded.target_schema;
-  RETURN format('connection %s is set: realm %s (%s), tables in schema %I', qb_connect.connection, qb_connect.realm_id,
-                qb_connect.environment, qb_connect.target_schema);
+    SET realm_id = coalesce(excluded.realm_id, c.realm_id), environment = coalesce(qb_connect.environment, c.environment),
+        client_id = coalesce(excluded.client_id, c.client_id),
+        client_secret = coalesce(excluded.client_secret, c.client_secret),
+        refresh_token = coalesce(excluded.refresh_token, c.refresh_token), target_schema = excluded.target_schema
+  RETURNING * INTO known;
+  IF schema_owner IS NULL THEN
+    EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', schema);
+  END IF;
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', schema);
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', schema);
+
+  IF known.refresh_token IS NULL THEN
+    RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://…'', ''%1$s'')',
+                  known.connection, known.target_schema);
+  END IF;
+  RETURN format('connection %s is set: realm %s (%s), tables in schema %I', known.connection, known.realm_id,
+                known.environment, known.target_schema);
 EXCEPTION
   WHEN unique_violation THEN
+    IF EXISTS (SELECT 1 FROM raw.qb_config c WHERE c.target_schema = schema AND c.connection <> qb_connect.connection) THEN
+      RAISE EXCEPTION 'schema "%" holds the tables of another connection', schema
+        USING ERRCODE = 'unique_violation', HINT = 'Each company has a schema of its own; leave target_schema out to get one.';
+    END IF;
     RAISE EXCEPTION 'another connection already has this realm'
       USING ERRCODE = 'unique_violation',
             HINT = 'A company is connected once in a database; see raw.qb_secrets for the connections that exist.';
 END
 $$;
 REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) FROM PUBLIC;
+
+-- Intuit lets a refresh token end after a hundred days without use. A tick renews one that nobody used for half of that;
+-- after a failure, an hour later again.
+CREATE FUNCTION raw.qb_token_is_idle(
+  config raw.qb_config
+) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT config.refresh_token IS NOT NULL AND config.client_id IS NOT NULL AND config.client_secret IS NOT NULL
+     AND config.realm_id IS NOT NULL AND config.auth_state IN ('ok', 'refreshing')
+     AND coalesce(config.refresh_expires_at, coalesce(config.refreshed_at, config.updated_at) + interval '100 days')
+         < now() + interval '50 days'
+     AND coalesce(config.refresh_started_at < now() - interval '1 hour', true)
+     AND coalesce(config.refresh_hard_expires_at > now(), true)
+$$;
+REVOKE ALL ON FUNCTION raw.qb_token_is_idle(raw.qb_config) FROM PUBLIC;

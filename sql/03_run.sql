@@ -9,6 +9,7 @@ CREATE TABLE raw.qb_run (
   page_size           int NOT NULL,
   window_on           text NOT NULL,
   execution_date      timestamptz,
+  windows             tstzrange[],
   requested_by        name NOT NULL,
   status              text NOT NULL DEFAULT 'queued' CHECK (status IN
                         ('queued', 'running', 'success', 'partial', 'failed', 'cancelled', 'blocked_auth')),
@@ -22,6 +23,8 @@ CREATE TABLE raw.qb_run (
   rejected_count      bigint NOT NULL DEFAULT 0,
   page_count          bigint NOT NULL DEFAULT 0,
   request_count       bigint NOT NULL DEFAULT 0,
+  source_count        bigint,
+  stored_count        bigint,
   attempt             int NOT NULL DEFAULT 0,
   worker_pid          int,
   not_before          timestamptz,
@@ -37,7 +40,7 @@ CREATE TABLE raw.qb_run (
 
 -- The same run is alive at most once, whoever asks and however many sessions ask at once.
 CREATE UNIQUE INDEX qb_run_live ON raw.qb_run (connection, entity, start_date, end_date, chunk_days, page_size, window_on)
-  WHERE status IN ('queued', 'running');
+  WHERE status IN ('queued', 'running') AND windows IS NULL;
 CREATE INDEX qb_run_due ON raw.qb_run (connection, run_id) WHERE status IN ('queued', 'running');
 
 -- Finished runs go into dumps; a live one does not, so that no run starts by itself in a restored copy.
@@ -50,7 +53,19 @@ CREATE TABLE raw.qb_pace (
   as_of      timestamptz NOT NULL,
   sent       int[] NOT NULL
 ) WITH (fillfactor = 50);
-REVOKE ALL ON raw.qb_run, raw.qb_pace FROM PUBLIC;
+
+-- Requests of each month, UTC: Intuit meters what is read.
+CREATE TABLE raw.qb_usage (
+  connection text NOT NULL,
+  month      date NOT NULL,
+  entity     text NOT NULL,
+  outcome    text NOT NULL CHECK (outcome IN ('success', 'error', 'count', 'abandoned')),
+  requests   bigint NOT NULL,
+  PRIMARY KEY (connection, month, entity, outcome)
+) WITH (fillfactor = 50);
+SELECT pg_catalog.pg_extension_config_dump('raw.qb_usage', '');
+
+REVOKE ALL ON raw.qb_run, raw.qb_pace, raw.qb_usage FROM PUBLIC;
 REVOKE ALL ON SEQUENCE raw.qb_run_run_id_seq FROM PUBLIC;
 
 -- Report tables outlive the extension: run ids go on behind the highest that any of them names, so that an old report row

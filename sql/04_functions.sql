@@ -19,6 +19,69 @@ CREATE FUNCTION raw.qb_cancel(
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_cancel_wrapper';
 
+CREATE FUNCTION raw.qb_resume(
+  run_id bigint                                 -- as qb_backfill returned it
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_resume_wrapper';
+
+CREATE FUNCTION raw.qb_backfill_windows(
+  entity     text,
+  windows    tstzrange[],                       -- each from, inclusive, to, exclusive; none overlaps another
+  page_size  int DEFAULT 100,
+  window_on  text DEFAULT 'updated',
+  connection text DEFAULT 'default'
+) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_backfill_windows_wrapper';
+
+CREATE FUNCTION raw.qb_authorize_url(
+  redirect_uri text,                            -- one of the app's redirect URIs, character by character
+  connection   text DEFAULT 'default'           -- a row of raw.qb_config with client id and secret
+) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_authorize_url_wrapper';
+
+CREATE FUNCTION raw.qb_authorize(
+  callback_url text                             -- the whole address that the browser was sent back to
+) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_authorize_wrapper';
+
+CREATE FUNCTION raw.qb_disconnect(
+  connection text DEFAULT 'default'
+) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_disconnect_wrapper';
+
+-- Asks QuickBooks for COUNT(*) of each window; with stored, the table as well.
+CREATE FUNCTION raw.qb_count(
+  entity text, start_date date, end_date date, chunk_days int, window_on text, connection text, stored boolean,
+  OUT window_start timestamptz, OUT window_end timestamptz, OUT in_quickbooks bigint, OUT in_table bigint
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_count_wrapper';
+
+-- Tries a connection out: token, one query, the clock.
+CREATE FUNCTION raw.qb_probe(
+  connection text,
+  OUT subject text, OUT works boolean, OUT found text, OUT hint text
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_probe_wrapper';
+
+CREATE FUNCTION raw.qb_purge_before(
+  before timestamptz
+) RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_purge_before_wrapper';
+
+CREATE FUNCTION raw.qb_entity(
+  name text                                     -- as a person types it: 'invoices', 'Invoice', 'bill_payment'
+) RETURNS text
+LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_entity_wrapper';
+
 CREATE FUNCTION raw.qb_tick() RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_tick_wrapper';
@@ -37,4 +100,7 @@ AS 'MODULE_PATHNAME', 'qb_instant_wrapper';
 
 REVOKE ALL ON FUNCTION
   raw.qb_backfill(text, date, date, int, int, text, timestamptz, text),
-  raw.qb_cancel(bigint), raw.qb_tick(), raw.qb_catalogue(), raw.qb_instant(text) FROM PUBLIC;
+  raw.qb_resume(bigint), raw.qb_backfill_windows(text, tstzrange[], int, text, text),
+  raw.qb_authorize_url(text, text), raw.qb_authorize(text), raw.qb_disconnect(text),
+  raw.qb_count(text, date, date, int, text, text, boolean), raw.qb_probe(text), raw.qb_purge_before(timestamptz),
+  raw.qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw.qb_catalogue(), raw.qb_instant(text) FROM PUBLIC;

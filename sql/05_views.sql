@@ -1,50 +1,99 @@
 -- What a person looks at. The views run with the rights of the extension's owner, so that a reader needs no right on the
 -- tables behind them; none shows a secret.
 
+CREATE FUNCTION raw.qb_is_utf8() RETURNS boolean -- whether the client can show more than ASCII
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT current_setting('client_encoding') = 'UTF8'
+$$;
+
 CREATE FUNCTION raw.qb_bar(
   done  bigint,
   total bigint,
-  width int DEFAULT 20                          -- characters
+  width int DEFAULT 20                          -- characters; in UTF-8 each shows eighths
 ) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT repeat(CASE WHEN utf8 THEN U&'\2588' ELSE '#' END, filled)
-      || repeat(CASE WHEN utf8 THEN U&'\2591' ELSE '-' END, qb_bar.width - filled)
-    FROM (SELECT current_setting('client_encoding') IN ('UTF8', 'SQL_ASCII') AS utf8,
-                 least(qb_bar.width, greatest(0, coalesce(qb_bar.done * qb_bar.width / nullif(qb_bar.total, 0), 0)))::int AS filled) b
+  SELECT CASE WHEN raw.qb_is_utf8() THEN
+           repeat(U&'\2588', eighths / 8)
+             || CASE WHEN eighths % 8 > 0 THEN substr(U&'\258F\258E\258D\258C\258B\258A\2589', eighths % 8, 1) ELSE '' END
+             || repeat(U&'\2591', qb_bar.width - (eighths + 7) / 8)
+         ELSE repeat('#', eighths / 8) || repeat('-', qb_bar.width - eighths / 8) END
+    FROM (SELECT least(qb_bar.width * 8,
+                       greatest(0, coalesce(qb_bar.done * qb_bar.width * 8 / nullif(qb_bar.total, 0), 0)))::int AS eighths) b
+$$;
+
+CREATE FUNCTION raw.qb_clock(
+  seconds float8
+) RETURNS text                                  -- '0:07', '12:30', '1:05:00', '3 days'; NULL for NULL
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN s >= 172800 THEN round(s / 86400.0) || ' days'
+              WHEN s >= 3600 THEN (s / 3600) || ':' || lpad((s / 60 % 60)::text, 2, '0') || ':' || lpad((s % 60)::text, 2, '0')
+              ELSE (s / 60) || ':' || lpad((s % 60)::text, 2, '0') END
+    FROM (SELECT ceil(least(qb_clock.seconds, 1e9))::int AS s) c
 $$;
 
 CREATE VIEW raw.qb_entities WITH (security_barrier) AS
   SELECT entity, qbo_name, kind, inactive_too, table_name, report_table FROM raw.qb_catalogue();
 
+CREATE VIEW raw.qb_connections WITH (security_barrier) AS
+  SELECT c.connection, c.realm_id, c.environment, c.target_schema, c.auth_state, c.page_size, c.monthly_budget, c.responsible
+    FROM raw.qb_config c;
+
 CREATE VIEW raw.qb_secrets WITH (security_barrier) AS
-  SELECT c.connection, s.name, s.purpose, s.is_set, s.expires_at, s.rotation, c.auth_state,
+  SELECT c.connection, s.name, s.purpose, s.is_set, s.expires_at, s.attention, s.rotation, c.auth_state,
          coalesce(c.responsible, 'nobody named') AS responsible
     FROM raw.qb_config c
    CROSS JOIN LATERAL (VALUES
      (1, 'client_id', 'names the Intuit app', c.client_id IS NOT NULL, NULL::timestamptz,
+      CASE WHEN c.auth_state = 'bad_client' THEN 'Intuit refuses it: raw.qb_connect' END,
       'by hand, when the app is replaced: raw.qb_connect'),
      (2, 'client_secret', 'proves the app to Intuit', c.client_secret IS NOT NULL, NULL,
+      CASE WHEN c.auth_state = 'bad_client' THEN 'Intuit refuses it: raw.qb_connect' END,
       'by hand, in Intuit''s developer portal, then raw.qb_connect'),
      (3, 'refresh_token', 'gets access tokens', c.refresh_token IS NOT NULL,
       least(c.refresh_expires_at, c.refresh_hard_expires_at),
+      CASE WHEN c.auth_state = 'needs_reauth' OR c.refresh_token IS NULL OR c.refresh_hard_expires_at < now()
+             THEN 'authorize the company again: raw.qb_authorize_url'
+           WHEN c.refresh_hard_expires_at < now() + interval '60 days'
+             THEN format('ends for good in %s days: authorize the company again, raw.qb_authorize_url',
+                         extract(day FROM c.refresh_hard_expires_at - now()))
+           WHEN c.refresh_expires_at < now() + interval '30 days'
+             THEN format('ends in %s days unless it is used: does raw.qb_tick run?',
+                         extract(day FROM c.refresh_expires_at - now())) END,
       'by itself, about once a day; after 100 days without use the company must be connected again'),
-     (4, 'access_token', 'opens the API', c.access_token IS NOT NULL, c.access_expires_at, 'by itself, every hour')
-   ) AS s(place, name, purpose, is_set, expires_at, rotation)
+     (4, 'access_token', 'opens the API', c.access_token IS NOT NULL, c.access_expires_at, NULL, 'by itself, every hour')
+   ) AS s(place, name, purpose, is_set, expires_at, attention, rotation)
    ORDER BY c.connection, s.place;
 
 CREATE VIEW raw.qb_progress WITH (security_barrier) AS
-  SELECT r.run_id, r.connection, r.entity, r.status,
-         raw.qb_bar(r.windows_done + r.windows_failed, r.windows_total) AS bar,
-         r.windows_done + r.windows_failed AS windows, r.windows_total AS of_windows, r.windows_failed AS failed,
+  SELECT r.run_id, r.connection, r.entity,
+         raw.qb_bar(r.windows_done + r.windows_failed, r.windows_total, 8) AS progress,
+         (r.windows_done + r.windows_failed) || '/' || r.windows_total AS windows,
          r.row_count AS rows,
-         CASE WHEN e.seconds > 0 THEN round((r.row_count / e.seconds)::numeric, 1) END AS rows_per_second,
-         CASE WHEN r.windows_done + r.windows_failed > 0 AND r.status = 'running' THEN
-           date_trunc('second', make_interval(secs =>
-             e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / (r.windows_done + r.windows_failed))) END AS time_left,
-         r.started_at, r.not_before
+         CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round(r.row_count / e.seconds::numeric) END AS "rows/s",
+         CASE WHEN r.not_before > now() THEN 'waits ' || raw.qb_clock(extract(epoch FROM r.not_before - now())::float8)
+              WHEN r.status = 'queued' THEN 'queued'
+              WHEN r.windows_done + r.windows_failed > 0 THEN
+                raw.qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / (r.windows_done + r.windows_failed))
+              END AS "left"
     FROM raw.qb_run r
    CROSS JOIN LATERAL (SELECT extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds) e
    WHERE r.status IN ('queued', 'running')
    ORDER BY r.run_id;
-REVOKE ALL ON raw.qb_entities, raw.qb_secrets, raw.qb_progress FROM PUBLIC;
-REVOKE ALL ON FUNCTION raw.qb_bar(bigint, bigint, int) FROM PUBLIC;
+
+CREATE VIEW raw.qb_api_usage WITH (security_barrier) AS
+  SELECT u.connection, to_char(u.month, 'YYYY-MM') AS month, u.entity, u.outcome, u.requests,
+         sum(u.requests) OVER (PARTITION BY u.connection, u.month) AS of_month, c.monthly_budget AS budget
+    FROM raw.qb_usage u LEFT JOIN raw.qb_config c ON c.connection = u.connection
+   ORDER BY u.connection, u.month DESC, u.entity, u.outcome;
+
+-- What live runs are at, so that the same windows are not queued twice.
+CREATE VIEW raw.qb_live_windows WITH (security_barrier) AS
+  SELECT r.run_id, r.connection, r.entity, r.window_on,
+         CASE WHEN r.windows IS NULL THEN
+                tstzmultirange(tstzrange(r.start_date::timestamp AT TIME ZONE 'UTC', (r.end_date + 1)::timestamp AT TIME ZONE 'UTC'))
+              ELSE (SELECT range_agg(w) FROM unnest(r.windows) w) END AS spans
+    FROM raw.qb_run r
+   WHERE r.status IN ('queued', 'running') AND r.cancel_requested_at IS NULL;
+
+REVOKE ALL ON raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_progress, raw.qb_api_usage, raw.qb_live_windows FROM PUBLIC;
+REVOKE ALL ON FUNCTION raw.qb_is_utf8(), raw.qb_bar(bigint, bigint, int), raw.qb_clock(float8) FROM PUBLIC;

@@ -16,9 +16,11 @@ DECLARE
   finished int;
   line text;
 BEGIN
+  -- What had nothing to do gave no run.
   IF qb_wait_look.run_id IS NULL THEN
-    RAISE EXCEPTION 'run_id must not be null' USING ERRCODE = 'null_value_not_allowed',
-      HINT = 'CALL raw.qb_wait(raw.qb_backfill(''invoices'', ''2025-07-01'', ''2025-09-30''));';
+    RAISE NOTICE 'there is nothing to wait for';
+    done := true;
+    RETURN;
   END IF;
   SELECT * INTO run FROM raw.qb_run r WHERE r.run_id = qb_wait_look.run_id;
   IF NOT FOUND THEN
@@ -36,22 +38,29 @@ BEGIN
       format('run %s %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
     WHEN run.status = 'queued' THEN format('run %s %s: queued', run.run_id, run.entity)
     WHEN run.status = 'running' THEN
-      format('%s %s %s/%s windows, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total), finished,
+      format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total, 12), finished,
              run.windows_total, run.row_count,
-             CASE WHEN seconds > 0 THEN format(', %s rows/s', round(run.row_count / seconds::numeric)) END,
+             CASE WHEN seconds > 0 THEN format(', %s/s', round(run.row_count / seconds::numeric)) END,
              CASE WHEN run.windows_failed > 0 THEN format(', %s failed', run.windows_failed) END,
              CASE WHEN finished > 0 AND finished < run.windows_total THEN
-               ', ' || to_char(make_interval(secs => seconds * (run.windows_total - finished) / finished), 'HH24:MI:SS') || ' left' END)
+               format(', %s left', raw.qb_clock(seconds * (run.windows_total - finished) / finished)) END)
     ELSE
-      format('%s %s %s: %s/%s windows, %s rows (%s new, %s updated, %s unchanged, %s rejected), %s requests, %s s',
-             run.entity, raw.qb_bar(finished, run.windows_total), run.status, run.windows_done, run.windows_total,
-             run.row_count, run.inserted_count, run.updated_count, run.skipped_count, run.rejected_count,
-             run.request_count, coalesce(round(seconds::numeric, 1), 0))
+      format('%s %s %s/%s windows: %s, %s requests, %s s', run.entity, raw.qb_bar(finished, run.windows_total, 12),
+             run.windows_done, run.windows_total, run.status, run.request_count, coalesce(round(seconds::numeric, 1), 0))
     END;
   -- A finished run is always shown; while it works, only that there is more of it.
   IF done OR split_part(line, ' rows', 1) IS DISTINCT FROM split_part(qb_wait_look.shown, ' rows', 1) THEN
     RAISE NOTICE '%', line;
     notice := line;
+  END IF;
+  IF done THEN
+    RAISE NOTICE '% rows: % new, % updated, % unchanged, % rejected', run.row_count, run.inserted_count,
+      run.updated_count, run.skipped_count, run.rejected_count;
+    IF run.source_count > run.stored_count AND run.status = 'success' THEN
+      RAISE WARNING 'QuickBooks counts % records in the range, the table holds %', run.source_count, run.stored_count
+        USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L); names the windows that differ.',
+                            run.entity, run.start_date, run.end_date);
+    END IF;
   END IF;
 
   IF run.status IN ('failed', 'partial', 'blocked_auth', 'cancelled') THEN
@@ -60,8 +69,8 @@ BEGIN
       USING ERRCODE = CASE run.status WHEN 'cancelled' THEN 'query_canceled' WHEN 'blocked_auth' THEN 'invalid_authorization_specification'
                                       ELSE 'external_routine_exception' END,
             DETAIL = coalesce(format('The first error was %s: %s.', run.error_code, run.error_message), 'No error was recorded.'),
-            HINT = coalesce(run.error_hint,
-                            format('See SELECT * FROM raw.backfill_report_%s WHERE run_id = %s AND status = ''error''.', run.entity, run.run_id));
+            HINT = concat_ws(' ', run.error_hint, CASE WHEN run.status = 'partial' OR run.error_hint IS NULL THEN
+                     format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
   END IF;
   IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() >= qb_wait_look.began + qb_wait_look.within THEN
     RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within

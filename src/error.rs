@@ -36,6 +36,18 @@ pub enum Error {
     ReadOnly,
     #[error("no background worker slot is free, the run stays queued")]
     NoWorkerSlot,
+    #[error("no background worker slot is free")]
+    NoErrandSlot,
+    #[error("the worker that was sent to QuickBooks ended without an answer")]
+    NoAnswer,
+    #[error("connection \"{connection}\" is being worked on")]
+    Busy { connection: String, run_id: Option<i64> },
+    #[error("run {run_id} is being cancelled")]
+    Cancelling { run_id: i64 },
+    #[error("the consent cannot be used: {problem}")]
+    Consent { problem: String, hint: Option<String> },
+    #[error("connection \"{connection}\" is not disconnected: {message}")]
+    NotRevoked { connection: String, message: String },
     #[error("role \"{role}\" may not execute raw.qb_backfill any more")]
     NotPermitted { role: String },
     #[error("role \"{role}\" does not exist")]
@@ -103,9 +115,12 @@ impl Error {
             | Error::UnknownConnection { .. }
             | Error::UnknownRun { .. }
             | Error::Setting { .. } => "22023",
-            Error::NotConfigured { .. } | Error::Disabled => "55000",
+            Error::NotConfigured { .. } | Error::Disabled | Error::Cancelling { .. } => "55000",
+            Error::Busy { .. } => "55006",
+            Error::Consent { .. } => "28000",
+            Error::NotRevoked { .. } | Error::NoAnswer => "08006",
             Error::ReadOnly => "25006",
-            Error::NoWorkerSlot => "53400",
+            Error::NoWorkerSlot | Error::NoErrandSlot => "53400",
             Error::NotPermitted { .. } | Error::ForeignTable { .. } => "42501",
             Error::MissingRole { .. } => "42704",
             Error::Spool(_) => "58030",
@@ -132,7 +147,12 @@ impl Error {
             Error::NotConfigured { .. } => "not_configured",
             Error::Disabled => "disabled",
             Error::ReadOnly => "read_only",
-            Error::NoWorkerSlot => "no_worker_slot",
+            Error::NoWorkerSlot | Error::NoErrandSlot => "no_worker_slot",
+            Error::NoAnswer => "no_answer",
+            Error::Busy { .. } => "busy",
+            Error::Cancelling { .. } => "cancelling",
+            Error::Consent { .. } => "consent",
+            Error::NotRevoked { .. } => "not_revoked",
             Error::NotPermitted { .. } => "permission_denied",
             Error::MissingRole { .. } => "missing_role",
             Error::Setting { .. } => "bad_setting",
@@ -181,6 +201,9 @@ impl Error {
             Error::NullArgument { .. } => "Leave the argument out to get its default, if it has one.".to_owned(),
             Error::EndBeforeStart { .. } => "Both days belong to the range; for a single day give it twice.".to_owned(),
             Error::TooManyWindows { .. } => "Choose more chunk_days, or a shorter range.".to_owned(),
+            Error::NotConfigured { connection, missing } if missing == "refresh_token" || missing == "realm_id" => {
+                format!("Authorize it: SELECT raw.qb_authorize_url(redirect_uri => '…', connection => '{connection}');")
+            }
             Error::UnknownConnection { .. } | Error::NotConfigured { .. } => {
                 "Set it up with raw.qb_connect(realm_id, client_id, client_secret, refresh_token).".to_owned()
             }
@@ -195,6 +218,21 @@ impl Error {
             Error::ReadOnly => "Call it on the primary, in a transaction that may write.".to_owned(),
             Error::NoWorkerSlot => {
                 "Raise max_worker_processes, or SELECT raw.qb_tick(); when another worker has ended.".to_owned()
+            }
+            Error::NoErrandSlot => {
+                "Raise max_worker_processes, or try it again when another worker has ended.".to_owned()
+            }
+            Error::NoAnswer => "The server's log says why. Nothing is lost; try it again.".to_owned(),
+            Error::Busy { run_id: Some(run_id), .. } => {
+                format!("Run {run_id} is at it; wait with CALL raw.qb_wait({run_id}); and try it again.")
+            }
+            Error::Busy { run_id: None, .. } => "Another session asks QuickBooks right now; try it again.".to_owned(),
+            Error::Cancelling { run_id } => {
+                format!("CALL raw.qb_wait({run_id}); ends when it has; then resume it.")
+            }
+            Error::Consent { hint, .. } => return hint.clone(),
+            Error::NotRevoked { .. } => {
+                "Its tokens are as they were. Try it again, or disconnect the app in QuickBooks itself.".to_owned()
             }
             Error::NotPermitted { role } => {
                 format!("GRANT qbo_raw_operator TO {role}, or queue the run as another role.")

@@ -24,8 +24,11 @@ extension_sql_file!("../sql/03_run.sql", name = "run", requires = ["config"]);
 extension_sql_file!("../sql/04_functions.sql", name = "functions", requires = ["run"]);
 extension_sql_file!("../sql/05_views.sql", name = "views", requires = ["functions"]);
 extension_sql_file!("../sql/06_wait.sql", name = "wait", requires = ["views"]);
-extension_sql_file!("../sql/07_rights.sql", name = "rights", requires = ["wait"]);
-extension_sql_file!("../sql/08_comments.sql", name = "comments", requires = ["rights"]);
+extension_sql_file!("../sql/07_coverage.sql", name = "coverage", requires = ["wait"]);
+extension_sql_file!("../sql/08_verify.sql", name = "verify", requires = ["coverage"]);
+extension_sql_file!("../sql/09_schedule.sql", name = "schedule", requires = ["verify"]);
+extension_sql_file!("../sql/10_rights.sql", name = "rights", requires = ["schedule"]);
+extension_sql_file!("../sql/11_comments.sql", name = "comments", requires = ["rights"]);
 
 /// PostgreSQL calls this when it loads the library, in every session that uses it and in the worker.
 #[pg_guard]

@@ -43,6 +43,8 @@ pub enum Scope {
     Run,
     /// The run ends as blocked: the credentials need a person.
     Blocked,
+    /// The run ends for now: the month's requests are spent.
+    Budget,
     /// The run is put aside for so long.
     Park(Duration),
 }

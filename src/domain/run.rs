@@ -116,13 +116,19 @@ impl Run {
             Scope::Window if self.outages >= BREAKER => Some(Stop::Useless),
             Scope::Window => None,
             Scope::Run => Some(Stop::Useless),
+            Scope::Budget => Some(Stop::Useless),
             Scope::Blocked => Some(Stop::Blocked),
             Scope::Park(pause) => Some(Stop::Parked(pause)),
         };
         self.stop = self.stop.or(stop);
-        let counts = !matches!(failure.scope, Scope::Park(_) | Scope::Blocked);
+        let counts = !matches!(failure.scope, Scope::Park(_) | Scope::Blocked | Scope::Budget);
         self.failed += usize::from(counts);
         counts
+    }
+
+    /// Whether every window was tried: nothing stopped the run before its end.
+    pub fn tried_all(&self) -> bool {
+        self.stop.is_none() && self.todo.is_empty()
     }
 
     /// Somebody cancelled the run.

@@ -321,7 +321,7 @@ fn blocked(code: &str, message: &str) -> Failure {
 
 fn needs_reauth(message: &str) -> Failure {
     blocked("needs_reauth", message).hint(
-        "Connect the company again and store the new refresh token with raw.qb_connect; then call qb_backfill again.",
+        "Authorize the company again with raw.qb_authorize_url, or store a new refresh token with raw.qb_connect; then raw.qb_resume(run_id) goes on.",
     )
 }
 

@@ -123,8 +123,50 @@ impl Range {
         })
     }
 
+    /// All of it as one window.
+    pub fn whole(&self) -> Window {
+        Window { start: self.midnight(0), end: self.midnight(self.days) }
+    }
+
     fn midnight(&self, day: u64) -> DateTime<Utc> {
         let day = self.first.checked_add_days(Days::new(day)).unwrap_or(NaiveDate::MAX);
         day.and_time(NaiveTime::MIN).and_utc()
+    }
+}
+
+/// Checks windows that were named one by one: each ends after it begins, none overlaps another, whole seconds, nothing
+/// beyond what a range may reach. In the order of time. Errors: `Argument`, `TooManyWindows`.
+pub fn listed(mut windows: Vec<Window>, today: NaiveDate) -> Result<Vec<Window>> {
+    let wrong = |value: String, expected: &str| Error::Argument {
+        argument: "windows",
+        value,
+        expected: expected.to_owned(),
+    };
+    windows.sort();
+    let latest = today.checked_add_days(Days::new(3)).unwrap_or(today);
+    for window in &windows {
+        let shown = || format!("[{}, {})", window.start.to_rfc3339(), window.end.to_rfc3339());
+        if window.end <= window.start {
+            return Err(wrong(shown(), "windows that end after they begin"));
+        }
+        if window.start.date_naive() < EARLIEST || window.end > latest.and_time(NaiveTime::MIN).and_utc() {
+            return Err(wrong(shown(), &format!("windows from {EARLIEST} to {latest}")));
+        }
+        if window.start.timestamp_subsec_nanos() != 0 || window.end.timestamp_subsec_nanos() != 0 {
+            return Err(wrong(shown(), "windows of whole seconds: QuickBooks knows no smaller ones"));
+        }
+    }
+    if let Some([first, second]) = windows.windows(2).find_map(|pair| match pair {
+        [first, second] if second.start < first.end => Some([first, second]),
+        _ => None,
+    }) {
+        let shown = format!("{} and {}", first.start.to_rfc3339(), second.start.to_rfc3339());
+        return Err(wrong(shown, "windows that do not overlap"));
+    }
+    let count = windows.len() as u64;
+    match count {
+        0 => Err(wrong("empty".to_owned(), "one window at least")),
+        1..=MOST_WINDOWS => Ok(windows),
+        _ => Err(Error::TooManyWindows { count, limit: MOST_WINDOWS }),
     }
 }

@@ -27,11 +27,19 @@ pub enum Environment {
     Sandbox,
 }
 
-/// Where the two services are.
+/// The setting that replaces all three hosts of the OAuth service.
+const OAUTH: &str = "qbo_raw.oauth_base_url";
+
+/// Where the services are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hosts {
     pub api: String,
+    /// Where tokens are got.
     pub oauth: String,
+    /// Where tokens are given back.
+    pub revoke: String,
+    /// Where a person consents, in a browser.
+    pub consent: String,
 }
 
 impl Hosts {
@@ -44,7 +52,9 @@ impl Hosts {
         };
         Ok(Hosts {
             api: replaced("qbo_raw.api_base_url", api, intuit)?,
-            oauth: replaced("qbo_raw.oauth_base_url", oauth, "https://oauth.platform.intuit.com")?,
+            oauth: replaced(OAUTH, oauth, "https://oauth.platform.intuit.com")?,
+            revoke: replaced(OAUTH, oauth, "https://developer.api.intuit.com")?,
+            consent: replaced(OAUTH, oauth, "https://appcenter.intuit.com")?,
         })
     }
 

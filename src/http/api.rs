@@ -31,10 +31,11 @@ pub fn query(
     let header =
         |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let retry_after = header("retry-after");
+    let date = header("date");
     let intuit_tid =
         header("intuit_tid").or_else(|| header("intuit-tid")).filter(|tid| tid.len() <= LONGEST_TID);
     let status = response.status().as_u16();
     let body =
         response.body_mut().with_config().limit(max_body).read_to_vec().map_err(|error| lost(&error))?;
-    Ok(Reply { status, retry_after, intuit_tid, body })
+    Ok(Reply { status, retry_after, intuit_tid, date, body })
 }

@@ -1,15 +1,18 @@
-//! Intuit's OAuth service: spending a refresh token. Through the oauth2 crate, over the same agent; what comes back is read
+//! Intuit's OAuth service: the page of consent, redeeming its code, spending a refresh token, giving one back. Through the oauth2 crate, over the same agent; what comes back is read
 //! leniently, since an answer that we refuse to read is a token lost.
 
 use crate::domain::secret::Secret;
 use crate::domain::token::{Grant, LIFE, TokenAnswer};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use oauth2::basic::{
     BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
     BasicTokenIntrospectionResponse, BasicTokenType,
 };
+use oauth2::url::form_urlencoded;
 use oauth2::{
-    AccessToken, AuthType, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken,
-    RequestTokenError, Scope, StandardRevocableToken, TokenResponse, TokenUrl,
+    AccessToken, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RedirectUrl, RefreshToken, RequestTokenError,
+    Scope, StandardRevocableToken, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -93,16 +96,106 @@ pub fn refresh(
     client_secret: &Secret,
     refresh: &Secret,
 ) -> TokenAnswer {
-    let url = match TokenUrl::new(format!("{base}/oauth2/v1/tokens/bearer")) {
-        Ok(url) => url,
+    let client = match client(base, client_id, client_secret) {
+        Ok(client) => client,
+        Err(message) => return TokenAnswer::Unknown { message },
+    };
+    let token = RefreshToken::new(refresh.expose().to_owned());
+    read(client.exchange_refresh_token(&token).request(&|request| send(agent, request)))
+}
+
+/// Redeems the code that a consent came back with, sent to `redirect`.
+pub fn exchange(
+    agent: &Agent,
+    base: &str,
+    client_id: &str,
+    client_secret: &Secret,
+    code: &Secret,
+    redirect: &str,
+) -> TokenAnswer {
+    let client = match client(base, client_id, client_secret) {
+        Ok(client) => client,
+        Err(message) => return TokenAnswer::Unknown { message },
+    };
+    let redirect = match RedirectUrl::new(redirect.to_owned()) {
+        Ok(redirect) => redirect,
         Err(error) => return TokenAnswer::Unknown { message: error.to_string() },
     };
-    let client = IntuitClient::new(ClientId::new(client_id.to_owned()))
+    let code = AuthorizationCode::new(code.expose().to_owned());
+    let answer =
+        client.set_redirect_uri(redirect).exchange_code(code).request(&|request| send(agent, request));
+    match read(answer) {
+        TokenAnswer::Granted(Grant { refresh: None, .. }) => {
+            TokenAnswer::Unknown { message: "the answer has no refresh token".to_owned() }
+        }
+        answer => answer,
+    }
+}
+
+/// The address of the page where a person consents, and the state it carries: unguessable, for this once.
+pub fn consent_url(base: &str, client_id: &str, redirect: &str) -> Result<(String, String), String> {
+    let page = AuthUrl::new(format!("{base}/connect/oauth2")).map_err(|error| error.to_string())?;
+    let redirect = RedirectUrl::new(redirect.to_owned()).map_err(|error| error.to_string())?;
+    let client =
+        IntuitClient::new(ClientId::new(client_id.to_owned())).set_auth_uri(page).set_redirect_uri(redirect);
+    let (url, state) = client
+        .authorize_url(|| CsrfToken::new_random_len(32))
+        .add_scope(Scope::new("com.intuit.quickbooks.accounting".to_owned()))
+        .url();
+    Ok((url.to_string(), state.secret().to_owned()))
+}
+
+/// Gives an authorization back: Intuit voids the refresh token and its access tokens. A token that Intuit does not know
+/// any more counts as given back. Error: what went wrong.
+pub fn revoke(
+    agent: &Agent,
+    base: &str,
+    client_id: &str,
+    client_secret: &Secret,
+    refresh: &Secret,
+) -> Result<(), String> {
+    // As for the token endpoint (RFC 6749, section 2.3.1); Intuit wants JSON here, which the oauth2 crate does not write.
+    let escaped = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let basic = BASE64_STANDARD.encode([&escaped(client_id), ":", &escaped(client_secret.expose())].concat());
+    let body = serde_json::json!({ "token": refresh.expose() }).to_string();
+    let answer = agent
+        .post(format!("{base}/v2/oauth2/tokens/revoke"))
+        .header("Authorization", ["Basic ", &basic].concat())
+        .header("Content-Type", "application/json")
+        .config()
+        .timeout_global(Some(TIMEOUT))
+        .build()
+        .send(body)
+        .map_err(|error| error.to_string())?;
+    match answer.status().as_u16() {
+        200..=299 | 400 => Ok(()),
+        401 => Err("Intuit refuses the client id or secret".to_owned()),
+        status => Err(format!("Intuit answers with status {status}")),
+    }
+}
+
+type Ready = Client<
+    BasicErrorResponse,
+    IntuitToken,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+fn client(base: &str, client_id: &str, client_secret: &Secret) -> Result<Ready, String> {
+    let url = TokenUrl::new(format!("{base}/oauth2/v1/tokens/bearer")).map_err(|error| error.to_string())?;
+    Ok(IntuitClient::new(ClientId::new(client_id.to_owned()))
         .set_client_secret(ClientSecret::new(client_secret.expose().to_owned()))
         .set_auth_type(AuthType::BasicAuth)
-        .set_token_uri(url);
-    let token = RefreshToken::new(refresh.expose().to_owned());
-    let answer = client.exchange_refresh_token(&token).request(&|request| send(agent, request));
+        .set_token_uri(url))
+}
+
+fn read(answer: Result<IntuitToken, RequestTokenError<ureq::Error, BasicErrorResponse>>) -> TokenAnswer {
     match answer {
         Ok(token) => granted(&token),
         Err(RequestTokenError::ServerResponse(refused)) => {

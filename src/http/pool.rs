@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use ureq::Agent;
 
-pub use super::shared::Job;
+pub use super::shared::{Job, Task};
 
 /// What the threads need to know.
 pub struct Context {
@@ -32,6 +32,8 @@ pub struct Context {
     pub spool_dir: PathBuf,
     /// Secrets that must not stand in a message.
     pub secrets: Vec<Secret>,
+    /// Requests that may still be sent this month.
+    pub allowance: u64,
     pub wake: Wake,
 }
 
@@ -48,6 +50,8 @@ pub enum Message {
         intuit_tid: Option<String>,
         started_at: DateTime<Utc>,
     },
+    /// A window was counted.
+    Counted { index: usize, window: Window, count: u64, counters: Counters },
     /// A window did not.
     Failed { index: usize, window: Window, failure: Failure, started_at: DateTime<Utc> },
 }
@@ -63,7 +67,7 @@ impl Pool {
     /// Starts so many threads, which keep this pace, after what was sent in the last minute. With fewer, where the system
     /// gives no more; an error when there is none at all.
     pub fn start(lanes: usize, context: Context, pacer: Pacer, recent: &[u32; 60]) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared::new(pacer, recent));
+        let shared = Arc::new(Shared::new(pacer, recent, context.allowance));
         let agent = context.agent.clone();
         let context = Arc::new(context);
         let (sender, messages) = channel();
@@ -96,6 +100,16 @@ impl Pool {
     /// Tells them that there is none to be had: what they fetch fails.
     pub fn no_token(&self, failure: Failure) {
         self.shared.no_token(failure);
+    }
+
+    /// Seconds by which our clock is ahead of QuickBooks', by the last answer.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.shared.clock_ahead()
+    }
+
+    /// Requests sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent()
     }
 
     /// Requests of the last minute by second, newest first.
@@ -144,7 +158,10 @@ impl Lane {
     /// Fetches one window. None: stopped.
     fn window(&self, job: &Job, started_at: DateTime<Utc>) -> Option<Message> {
         let context = &self.context;
-        let mut machine = Fetch::new(job.query, context.limits);
+        let mut machine = match job.task {
+            Task::Fetch => Fetch::new(job.query, context.limits),
+            Task::Count => Fetch::count(job.query, context.limits),
+        };
         let mut spool = Spool::new(context.spool_dir.clone());
         // The token last used, and the generation that was refused.
         let (mut used, mut refused): (Option<(u64, Secret)>, Option<u64>) = (None, None);
@@ -176,6 +193,10 @@ impl Lane {
                     let (index, window) = (job.index, job.query.window);
                     return Some(Message::Fetched { index, window, spool, counters, intuit_tid, started_at });
                 }
+                Effect::Counted(count, counters) => {
+                    let (index, window) = (job.index, job.query.window);
+                    return Some(Message::Counted { index, window, count, counters });
+                }
                 Effect::Failed(failure) => return failed(failure, &used),
                 Effect::Wait { for_, everyone } => {
                     if !self.shared.sleep(for_, everyone) {
@@ -192,9 +213,9 @@ impl Lane {
                     let (generation, token) = match self.shared.leave(refused, want) {
                         Ok(leave) => leave,
                         Err(Nothing::Stopped) => return None,
-                        Err(Nothing::NoToken(failure)) => return failed(*failure, &used),
+                        Err(Nothing::Refused(failure)) => return failed(*failure, &used),
                     };
-                    let statement = job.query.page(slice);
+                    let statement = machine.statement(slice);
                     let answer = api::query(
                         &context.agent,
                         &context.api_base,
@@ -208,7 +229,10 @@ impl Lane {
                         return None;
                     }
                     match answer {
-                        Ok(reply) => Event::Answer(reply),
+                        Ok(reply) => {
+                            reply.date.iter().for_each(|date| self.shared.dated(date));
+                            Event::Answer(reply)
+                        }
                         Err(lost) => Event::Lost(lost),
                     }
                 }

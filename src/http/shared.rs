@@ -1,21 +1,32 @@
 //! What the fetch threads of a connection share: the windows to fetch, the token, the pace, and whether to stop. One lock
 //! and one condition, so that every wait of a thread ends at once when the pool is stopped.
 
-use crate::domain::fault::Failure;
+use crate::domain::fault::{Failure, Scope};
 use crate::domain::pace::Pacer;
 use crate::domain::query::Query;
 use crate::domain::secret::Secret;
 use crate::domain::token::{LIFE, Token};
+use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A window to fetch.
+/// What is to be done with a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Fetch its records.
+    Fetch,
+    /// Only count them.
+    Count,
+}
+
+/// A window to work on.
 #[derive(Debug, Clone, Copy)]
 pub struct Job {
     /// Its number in the run.
     pub index: usize,
     pub query: Query,
+    pub task: Task,
 }
 
 /// Why a thread got nothing.
@@ -23,8 +34,8 @@ pub struct Job {
 pub enum Nothing {
     /// The pool is stopped: go.
     Stopped,
-    /// There is no token to be had.
-    NoToken(Box<Failure>),
+    /// There is no token to be had, or no request left to spend.
+    Refused(Box<Failure>),
 }
 
 /// The shared state.
@@ -41,6 +52,11 @@ struct State {
     wanted: Option<Option<u64>>,
     no_token: Option<Failure>,
     pacer: Pacer,
+    /// Requests that may still be sent this month, and those sent.
+    allowance: u64,
+    sent: u64,
+    /// Seconds by which our clock is ahead of QuickBooks'.
+    clock_ahead: Option<i64>,
     stopped: bool,
 }
 
@@ -55,11 +71,20 @@ struct Held {
 const BEFORE: Duration = Duration::from_secs(120);
 
 impl Shared {
-    /// With these limits, after what was sent in the last minute.
-    pub fn new(mut pacer: Pacer, recent: &[u32; 60]) -> Self {
+    /// With these limits, after what was sent in the last minute; at most `allowance` requests in all.
+    pub fn new(mut pacer: Pacer, recent: &[u32; 60], allowance: u64) -> Self {
         pacer.seed(BEFORE, recent);
-        let state =
-            State { jobs: VecDeque::new(), token: None, wanted: None, no_token: None, pacer, stopped: false };
+        let state = State {
+            jobs: VecDeque::new(),
+            token: None,
+            wanted: None,
+            no_token: None,
+            pacer,
+            allowance,
+            sent: 0,
+            clock_ahead: None,
+            stopped: false,
+        };
         Shared { state: Mutex::new(state), changed: Condvar::new(), origin: Instant::now() }
     }
 
@@ -136,14 +161,20 @@ impl Shared {
                 return Err(Nothing::Stopped);
             }
             if let Some(failure) = &state.no_token {
-                return Err(Nothing::NoToken(Box::new(failure.clone())));
+                return Err(Nothing::Refused(Box::new(failure.clone())));
+            }
+            if state.sent >= state.allowance {
+                return Err(Nothing::Refused(Box::new(spent())));
             }
             let held = state.token.as_ref();
             let good = held.filter(|held| Some(held.generation) != refused && Instant::now() < held.renew_at);
             if let Some((generation, access)) = good.map(|held| (held.generation, held.access.clone())) {
                 let now = self.now();
                 match state.pacer.try_take(now) {
-                    Ok(()) => return Ok((generation, access)),
+                    Ok(()) => {
+                        state.sent += 1;
+                        return Ok((generation, access));
+                    }
                     Err(wait) => state = self.wait(state, wait.max(Duration::from_millis(1))),
                 }
                 continue;
@@ -179,9 +210,36 @@ impl Shared {
         }
     }
 
+    /// An answer came with this Date (RFC 9110, section 6.6.1), now.
+    pub fn dated(&self, date: &str) {
+        if let Ok(theirs) = DateTime::parse_from_rfc2822(date) {
+            self.lock().clock_ahead = Some((Utc::now() - theirs.with_timezone(&Utc)).num_seconds());
+        }
+    }
+
+    /// Seconds by which our clock is ahead of QuickBooks', by the last answer.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.lock().clock_ahead
+    }
+
+    /// Requests sent so far.
+    pub fn sent(&self) -> u64 {
+        self.lock().sent
+    }
+
     /// Requests of the last minute by second, newest first.
     pub fn recent(&self) -> [u32; 60] {
         let state = self.lock();
         state.pacer.recent(self.now())
     }
+}
+
+/// Intuit meters what is read: the connection's budget for the month is used up.
+fn spent() -> Failure {
+    Failure::new("budget_spent", "53400", "the connection's requests for this month are spent")
+        .hint(
+            "It goes on next month with raw.qb_resume(run_id), or now with a larger monthly_budget in raw.qb_config. \
+             See raw.qb_api_usage.",
+        )
+        .scope(Scope::Budget)
 }

@@ -58,16 +58,142 @@ pub fn load(name: &str) -> Result<Connection> {
             name: name.to_owned(),
             id: row.need(1)?,
             realm: row.need(2)?,
-            environment: match row.need::<String>(3)?.as_str() {
-                "sandbox" => Environment::Sandbox,
-                _ => Environment::Production,
-            },
+            environment: environment(&row.need::<String>(3)?),
             client_id: row.need(4)?,
             client_secret: Secret::new(row.need::<String>(5)?),
             schema: row.need(6)?,
         })
     })?
     .ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+}
+
+/// Loads what the OAuth service wants to know of a connection; one that was never authorized has an empty realm. Errors:
+/// `UnknownConnection`, `NotConfigured`.
+pub fn client(name: &str) -> Result<Connection> {
+    let statement = Statement::fixed(
+        "SELECT c.connection_id, coalesce(c.realm_id, ''), c.environment, c.client_id, c.client_secret, c.target_schema::text
+           FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
+    );
+    let found = spi::read_one(&statement, &[name.into()], |row| {
+        let missing =
+            |what: &str| Error::NotConfigured { connection: name.to_owned(), missing: what.to_owned() };
+        Ok(Connection {
+            name: name.to_owned(),
+            id: row.need(1)?,
+            realm: row.need(2)?,
+            environment: environment(&row.need::<String>(3)?),
+            client_id: row.get(4)?.ok_or_else(|| missing("client_id"))?,
+            client_secret: row.get::<String>(5)?.map(Secret::new).ok_or_else(|| missing("client_secret"))?,
+            schema: row.need(6)?,
+        })
+    })?;
+    found.ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+}
+
+fn environment(text: &str) -> Environment {
+    if text == "sandbox" { Environment::Sandbox } else { Environment::Production }
+}
+
+/// A consent that was asked for.
+pub struct Consent {
+    pub connection: String,
+    pub redirect_uri: String,
+}
+
+/// The consent that carries this state; None: there is none, or its hour is over.
+pub fn consent(state: &str) -> Result<Option<Consent>> {
+    let statement = Statement::fixed(
+        "SELECT c.connection, c.consent_redirect_uri FROM raw.qb_config c
+          WHERE c.consent_state OPERATOR(pg_catalog.=) pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8'))
+            AND c.consent_expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()",
+    );
+    spi::read_one(&statement, &[state.into()], |row| {
+        Ok(Consent { connection: row.need(1)?, redirect_uri: row.need(2)? })
+    })
+}
+
+/// Remembers that consent is asked for: of the state only what proves it.
+pub fn ask_consent(name: &str, state: &str, redirect_uri: &str) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c
+            SET consent_state = pg_catalog.sha256(pg_catalog.convert_to($2, 'UTF8')), consent_redirect_uri = $3,
+                consent_expires_at = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '1 hour'::interval
+          WHERE c.connection OPERATOR(pg_catalog.=) $1",
+    );
+    spi::run(&statement, &[name.into(), state.into(), redirect_uri.into()]).map(|_| ())
+}
+
+/// Uses a state up, durably; false: somebody else did.
+pub fn use_up(connection: i32, state: &str) -> Result<bool> {
+    durable()?;
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c SET consent_state = NULL, consent_redirect_uri = NULL, consent_expires_at = NULL
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1
+            AND c.consent_state OPERATOR(pg_catalog.=) pg_catalog.sha256(pg_catalog.convert_to($2, 'UTF8'))
+         RETURNING c.connection_id",
+    );
+    Ok(!spi::write(&statement, &[connection.into(), state.into()], |row| row.need::<i32>(1))?.is_empty())
+}
+
+/// Another connection that has this company.
+pub fn of_realm(realm: &str, but: &Connection) -> Result<Option<String>> {
+    let statement = Statement::fixed(
+        "SELECT c.connection FROM raw.qb_config c
+          WHERE c.realm_id OPERATOR(pg_catalog.=) $1 AND c.connection_id OPERATOR(pg_catalog.<>) $2
+            AND c.environment OPERATOR(pg_catalog.=) (SELECT o.environment FROM raw.qb_config o WHERE o.connection_id OPERATOR(pg_catalog.=) $2)",
+    );
+    spi::read_one(&statement, &[realm.into(), but.id.into()], |row| row.need(1))
+}
+
+/// Stores what a consent brought.
+pub fn adopt(connection: i32, realm: &str, grant: &Grant, now: DateTime<Utc>) -> Result<()> {
+    durable()?;
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c
+            SET realm_id = $2, access_token = $3, access_expires_at = $4, refresh_token = coalesce($5, c.refresh_token),
+                refresh_expires_at = $6, refresh_hard_expires_at = $7,
+                token_generation = c.token_generation OPERATOR(pg_catalog.+) 1, auth_state = 'ok', refresh_started_at = NULL,
+                refreshed_at = pg_catalog.clock_timestamp(), last_error = NULL, last_intuit_tid = NULL
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+    );
+    let args = [
+        connection.into(),
+        realm.into(),
+        grant.access.expose().into(),
+        after(now, grant.expires_in).into(),
+        grant.refresh.as_ref().map(|token| token.expose()).into(),
+        grant.refresh_expires_in.and_then(|life| after(now, life)).into(),
+        grant.refresh_hard_expires_in.and_then(|life| after(now, life)).into(),
+    ];
+    spi::run(&statement, &args).map(|_| ())
+}
+
+/// Forgets the tokens after they were given back.
+pub fn forget(connection: i32) -> Result<()> {
+    durable()?;
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_config AS c
+            SET refresh_token = NULL, access_token = NULL, access_expires_at = NULL, refresh_expires_at = NULL,
+                refresh_hard_expires_at = NULL, token_generation = c.token_generation OPERATOR(pg_catalog.+) 1,
+                auth_state = 'needs_reauth', last_error = 'disconnected with raw.qb_disconnect'
+          WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::run(&statement, &[connection.into()]).map(|_| ())
+}
+
+fn after(now: DateTime<Utc>, lifetime: std::time::Duration) -> Option<TimestampWithTimeZone> {
+    chrono::Duration::from_std(lifetime)
+        .ok()
+        .and_then(|lifetime| now.checked_add_signed(lifetime))
+        .and_then(time::to_pg)
+}
+
+/// Whether the connection's refresh token wants to be renewed because nobody uses it.
+pub fn is_idle(name: &str) -> Result<bool> {
+    let statement = Statement::fixed(
+        "SELECT raw.qb_token_is_idle(c) FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
+    );
+    Ok(spi::read_one(&statement, &[name.into()], |row| row.get(1))?.flatten().unwrap_or(false))
 }
 
 /// The tokens as they are stored now, with how long the access token is still good. None: the row is gone.
@@ -123,12 +249,6 @@ pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateT
         Some(Some(true)) => {}
         Some(_) => return Ok(Saved::Superseded),
     }
-    let after = |lifetime: std::time::Duration| {
-        chrono::Duration::from_std(lifetime)
-            .ok()
-            .and_then(|lifetime| now.checked_add_signed(lifetime))
-            .and_then(time::to_pg)
-    };
     let statement = Statement::fixed(
         "UPDATE raw.qb_config AS c
             SET access_token = $2, access_expires_at = $3,
@@ -143,10 +263,10 @@ pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateT
     let args = [
         connection.into(),
         grant.access.expose().into(),
-        after(grant.expires_in).into(),
+        after(now, grant.expires_in).into(),
         grant.refresh.as_ref().map(|token| token.expose()).into(),
-        grant.refresh_expires_in.and_then(after).into(),
-        grant.refresh_hard_expires_in.and_then(after).into(),
+        grant.refresh_expires_in.and_then(|life| after(now, life)).into(),
+        grant.refresh_hard_expires_in.and_then(|life| after(now, life)).into(),
     ];
     spi::run(&statement, &args)?;
     Ok(Saved::Stored)

@@ -9,11 +9,14 @@ use super::guc;
 use super::lock::{self, Lock};
 use super::raise;
 use crate::error::{Error, Result};
-use pgrx::bgworkers::BackgroundWorkerBuilder;
+use pgrx::bgworkers::{
+    BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime, DynamicBackgroundWorker,
+};
 use pgrx::callbacks::{PgXactCallbackEvent, register_xact_callback};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 thread_local! {
     /// Connections that this transaction queued runs for.
@@ -66,17 +69,52 @@ fn start_missing(wanted: &BTreeSet<i32>) -> Result<()> {
 fn start() -> Result<()> {
     // SAFETY: reads variables of the session.
     let (database, transaction) = unsafe { (pg_sys::MyDatabaseId, pg_sys::GetTopTransactionIdIfAny()) };
-    BackgroundWorkerBuilder::new("qbo_raw worker")
-        .set_type("qbo_raw worker")
-        .set_library("qbo_raw")
-        .set_function("qbo_raw_worker_main")
+    builder("qbo_raw worker", "qbo_raw_worker_main")
         .set_argument(database.into_datum())
         .set_extra(&transaction.into_inner().to_string())
-        .enable_spi_access()
-        .set_restart_time(None)
         .load_dynamic()
         .map(|_| ())
         .map_err(|_| Error::NoWorkerSlot)
+}
+
+/// Registers a worker that goes on the errand in this mailbox.
+pub fn errand(database: pg_sys::Oid, mailbox: u32) -> Result<DynamicBackgroundWorker> {
+    builder("qbo_raw errand", "qbo_raw_errand_main")
+        .set_argument(database.into_datum())
+        .set_extra(&mailbox.to_string())
+        // SAFETY: reads a variable of the session.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+        .load_dynamic()
+        .map_err(|_| Error::NoErrandSlot)
+}
+
+/// Whether such a worker is gone.
+pub fn has_ended(worker: &DynamicBackgroundWorker) -> bool {
+    matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped | BackgroundWorkerStatus::PostmasterDied))
+}
+
+/// Registers the launcher, where the library is preloaded. Not during pg_upgrade, which wants the databases for itself.
+pub fn launcher() {
+    // SAFETY: reads variables of the postmaster.
+    let wanted = unsafe { pg_sys::process_shared_preload_libraries_in_progress && !pg_sys::IsBinaryUpgrade };
+    if wanted {
+        builder("qbo_raw launcher", "qbo_raw_launcher_main")
+            .set_start_time(BgWorkerStartTime::RecoveryFinished)
+            .set_restart_time(Some(LAUNCHER_RESTART))
+            .load();
+    }
+}
+
+/// What PostgreSQL waits before it starts the launcher again.
+const LAUNCHER_RESTART: Duration = Duration::from_secs(5);
+
+fn builder(name: &str, function: &str) -> BackgroundWorkerBuilder {
+    BackgroundWorkerBuilder::new(name)
+        .set_type(name)
+        .set_library("qbo_raw")
+        .set_function(function)
+        .enable_spi_access()
+        .set_restart_time(None)
 }
 
 /// Refuses when this server may not work: a standby, a read-only transaction, or switched off.

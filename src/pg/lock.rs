@@ -19,6 +19,8 @@ pub enum Lock {
     Queue = 0x7162_6f04,
     /// Creating tables; `CREATE TABLE IF NOT EXISTS` alone fails when two do it at once.
     Tables = 0x7162_6f05,
+    /// Queueing named windows of a connection; key: its `connection_id`.
+    Ask = 0x7162_6f06,
 }
 
 /// Takes the lock for the session, if it is free.

@@ -7,11 +7,20 @@
 #[allow(clippy::result_large_err)]
 pub mod api;
 mod config;
+mod consent;
+mod count;
+mod errand;
 mod guc;
+mod held;
 mod latch;
 mod launch;
+mod launcher;
+mod line;
 mod lock;
+mod mailbox;
 mod owner;
+mod probe;
+mod queue;
 mod raise;
 mod report;
 mod run;
@@ -23,10 +32,12 @@ mod store;
 mod tables;
 mod time;
 mod token;
+mod usage;
 mod work;
 mod worker;
 
 /// Called once when PostgreSQL loads the library.
 pub fn init() {
     guc::define();
+    launch::launcher();
 }

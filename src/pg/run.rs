@@ -5,30 +5,18 @@ use super::statement::Statement;
 use super::time;
 use crate::domain::entity::Entity;
 use crate::domain::fault::Counters;
-use crate::domain::window::{Range, WindowOn};
+use crate::domain::window::{self, Range, Window, WindowOn};
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use pgrx::prelude::*;
 use std::time::Duration;
 
-/// What a caller asks for.
-pub struct Asked<'a> {
-    pub entity: &'static Entity,
-    pub range: &'a Range,
-    pub start_date: Date,
-    pub end_date: Date,
-    pub chunk_days: i32,
-    pub page_size: i32,
-    pub window_on: WindowOn,
-    pub execution_date: Option<TimestampWithTimeZone>,
-    pub connection: &'a str,
-}
-
 /// A run that a worker took up.
 pub struct Run {
     pub id: i64,
     pub entity: &'static Entity,
-    pub range: Range,
+    /// In the order of time.
+    pub windows: Vec<Window>,
     pub page_size: u32,
     pub on: WindowOn,
     pub execution_date: Option<DateTime<Utc>>,
@@ -58,57 +46,36 @@ impl Tally {
     }
 }
 
-/// Queues a run. Returns its id, and whether it is new: a live run with the same settings is joined.
-pub fn queue(asked: &Asked) -> Result<(i64, bool)> {
-    let insert = Statement::fixed(
-        "INSERT INTO raw.qb_run AS r (connection, entity, start_date, end_date, chunk_days, page_size, window_on,
-                                      execution_date, requested_by, windows_total)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT o.rolname FROM pg_catalog.pg_roles o WHERE o.oid OPERATOR(pg_catalog.=) $9), $10)
-         ON CONFLICT (connection, entity, start_date, end_date, chunk_days, page_size, window_on)
-           WHERE status OPERATOR(pg_catalog.=) ANY ('{queued,running}'::text[]) DO NOTHING
-         RETURNING r.run_id",
-    );
-    // SAFETY: reads a variable of the session.
-    let caller = unsafe { pg_sys::GetOuterUserId() };
-    let args = [
-        asked.connection.into(),
-        asked.entity.name.into(),
-        asked.start_date.into(),
-        asked.end_date.into(),
-        asked.chunk_days.into(),
-        asked.page_size.into(),
-        asked.window_on.as_str().into(),
-        asked.execution_date.into(),
-        caller.into(),
-        i32::try_from(asked.range.len()).unwrap_or(i32::MAX).into(),
-    ];
-    if let Some(id) = spi::write(&insert, &args, |row| row.need(1))?.first() {
-        return Ok((*id, true));
-    }
-    let find = Statement::fixed(
-        "SELECT r.run_id FROM raw.qb_run r
-          WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.entity OPERATOR(pg_catalog.=) $2
-            AND r.start_date OPERATOR(pg_catalog.=) $3 AND r.end_date OPERATOR(pg_catalog.=) $4
-            AND r.chunk_days OPERATOR(pg_catalog.=) $5 AND r.page_size OPERATOR(pg_catalog.=) $6
-            AND r.window_on OPERATOR(pg_catalog.=) $7 AND r.status IN ('queued', 'running')",
-    );
-    match spi::write(&find, &args[..7], |row| row.need(1))?.first() {
-        Some(id) => Ok((*id, false)),
-        // It ended between the two statements: now there is room for a new one.
-        None => queue(asked),
-    }
-}
-
-/// Connections that have a run to work on, the one that waits longest first; without an id its configuration is gone.
+/// Connections that have work to do; without an id its configuration is gone. The one that was worked on longest ago comes
+/// first, so that many companies share few workers evenly.
+///
+/// Work is a run, or a refresh token that nobody uses: Intuit lets it end after a hundred days without use, so it is
+/// renewed when half of that is over; after a failure, an hour later again.
 pub fn due() -> Result<Vec<(String, Option<i32>)>> {
     let statement = Statement::fixed(
-        "SELECT r.connection, c.connection_id FROM raw.qb_run r
-           LEFT JOIN raw.qb_config c ON c.connection OPERATOR(pg_catalog.=) r.connection
-          WHERE r.status IN ('queued', 'running')
-            AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
-          GROUP BY r.connection, c.connection_id ORDER BY pg_catalog.min(r.run_id)",
+        "SELECT w.connection, c.connection_id
+           FROM (SELECT r.connection, pg_catalog.min(r.run_id) AS first FROM raw.qb_run r
+                  WHERE r.status IN ('queued', 'running')
+                    AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+                  GROUP BY r.connection
+                 UNION
+                 SELECT i.connection, NULL FROM raw.qb_config i WHERE raw.qb_token_is_idle(i)
+                    AND NOT EXISTS (SELECT 1 FROM raw.qb_run q WHERE q.status IN ('queued', 'running')
+                                       AND q.connection OPERATOR(pg_catalog.=) i.connection)) w
+           LEFT JOIN raw.qb_config c ON c.connection OPERATOR(pg_catalog.=) w.connection
+           LEFT JOIN raw.qb_pace p ON p.connection OPERATOR(pg_catalog.=) w.connection
+          ORDER BY p.as_of NULLS FIRST, w.first NULLS LAST",
     );
     spi::read(&statement, &[], |row| Ok((row.need(1)?, row.get(2)?)))
+}
+
+/// The run that a worker says it is at.
+pub fn at_work(connection: &str) -> Result<Option<i64>> {
+    let statement = Statement::fixed(
+        "SELECT r.run_id FROM raw.qb_run r
+          WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running' ORDER BY r.run_id LIMIT 1",
+    );
+    spi::read_one(&statement, &[connection.into()], |row| row.need(1))
 }
 
 /// Takes up the next run of a connection whose lock the caller holds: the oldest that is queued or was left behind.
@@ -117,6 +84,7 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
         "UPDATE raw.qb_run AS r
             SET status = 'running', attempt = r.attempt OPERATOR(pg_catalog.+) 1, worker_pid = pg_catalog.pg_backend_pid(),
                 started_at = coalesce(r.started_at, pg_catalog.clock_timestamp()), not_before = NULL,
+                source_count = NULL, stored_count = NULL,
                 windows_failed = 0, error_code = NULL, error_message = NULL, error_hint = NULL,
                 updated_at = pg_catalog.clock_timestamp()
           WHERE r.run_id OPERATOR(pg_catalog.=) (
@@ -140,7 +108,30 @@ pub fn load(id: i64) -> Result<Run> {
                    FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) r.requested_by)
            FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
     );
-    spi::read_one(&statement, &[id.into()], |row| read(id, &row))?.ok_or(Error::UnknownRun { run_id: id })
+    let mut run = spi::read_one(&statement, &[id.into()], |row| read(id, &row))?
+        .ok_or(Error::UnknownRun { run_id: id })?;
+    let named = Statement::fixed(
+        "SELECT pg_catalog.lower(w), pg_catalog.upper(w)
+           FROM raw.qb_run r, pg_catalog.unnest(r.windows) w WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    let named = spi::read(&named, &[id.into()], |row| window(&row))?;
+    if !named.is_empty() {
+        run.windows = window::listed(named, time::now().date_naive())?;
+    }
+    Ok(run)
+}
+
+/// A window from the first two columns of a row.
+pub fn window(row: &Row) -> Result<Window> {
+    let at = |ordinal| -> Result<DateTime<Utc>> {
+        let bound = row.get::<TimestampWithTimeZone>(ordinal)?.and_then(time::from_pg);
+        bound.ok_or_else(|| Error::Argument {
+            argument: "windows",
+            value: "a range without end".to_owned(),
+            expected: "windows that begin and end".to_owned(),
+        })
+    };
+    Ok(Window { start: at(1)?, end: at(2)? })
 }
 
 fn read(id: i64, row: &Row) -> Result<Run> {
@@ -153,7 +144,7 @@ fn read(id: i64, row: &Row) -> Result<Run> {
     Ok(Run {
         id,
         entity: Entity::find(&row.need::<String>(1)?)?,
-        range: Range::new(day(2)?, day(3)?, row.need(4)?, time::now().date_naive())?,
+        windows: Range::new(day(2)?, day(3)?, row.need(4)?, time::now().date_naive())?.windows().collect(),
         page_size: u32::try_from(row.need::<i32>(5)?).unwrap_or(1),
         on: WindowOn::parse(&row.need::<String>(6)?)?,
         execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),
@@ -225,6 +216,14 @@ pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<()> {
     spi::run(&statement, &args).map(|_| ())
 }
 
+/// Writes down what the count at the end of a run said: records of its range in QuickBooks, and in the table.
+pub fn verified(id: i64, source: i64, stored: i64) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r SET source_count = $2, stored_count = $3 WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+    );
+    spi::run(&statement, &[id.into(), source.into(), stored.into()]).map(|_| ())
+}
+
 /// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it.
 pub fn park(id: i64, pause: Duration) -> Result<()> {
     let statement = Statement::fixed(
@@ -254,34 +253,4 @@ pub fn totals(id: i64) -> Result<Option<String>> {
            FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
     );
     Ok(spi::read_one(&statement, &[id.into()], |row| row.get(1))?.flatten())
-}
-
-/// Keeps what was sent in the last minute for whoever works on the connection next.
-pub fn keep_pace(connection: &str, sent: &[u32; 60]) -> Result<()> {
-    let statement = Statement::fixed(
-        "INSERT INTO raw.qb_pace AS p (connection, as_of, sent) VALUES ($1, pg_catalog.clock_timestamp(), $2)
-         ON CONFLICT (connection) DO UPDATE SET as_of = excluded.as_of, sent = excluded.sent",
-    );
-    let sent: Vec<i32> = sent.iter().map(|count| i32::try_from(*count).unwrap_or(i32::MAX)).collect();
-    spi::run(&statement, &[connection.into(), sent.into()]).map(|_| ())
-}
-
-/// What was sent on the connection in the last minute, newest second first.
-pub fn last_pace(connection: &str) -> Result<[u32; 60]> {
-    let statement = Statement::fixed(
-        "SELECT extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.as_of)::int, p.sent
-           FROM raw.qb_pace p
-          WHERE p.connection OPERATOR(pg_catalog.=) $1
-            AND p.as_of OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval)",
-    );
-    let mut recent = [0; 60];
-    if let Some((age, sent)) = spi::read_one(&statement, &[connection.into()], |row| {
-        Ok((row.need::<i32>(1)?, row.need::<Vec<i32>>(2)?))
-    })? {
-        let age = usize::try_from(age).unwrap_or(0);
-        for (slot, count) in recent.iter_mut().skip(age).zip(sent) {
-            *slot = u32::try_from(count).unwrap_or(0);
-        }
-    }
-    Ok(recent)
 }

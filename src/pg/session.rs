@@ -35,6 +35,20 @@ unsafe extern "C-unwind" {
 
 /// Installs the signal handlers, connects to the database as superuser and pins the settings.
 pub fn open(database: pg_sys::Oid) {
+    handle_signals();
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    pin();
+}
+
+/// For the launcher: a connection to no database. It has no statement to interrupt, so SIGTERM only sets a flag, and a
+/// shutdown of the server leaves no FATAL in the log.
+pub fn open_without_database() {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    pin();
+}
+
+fn handle_signals() {
     // SAFETY: `die` is an async-signal-safe handler of PostgreSQL, with the type that pqsignal wants.
     unsafe {
         #[cfg(not(feature = "pg18"))]
@@ -43,7 +57,9 @@ pub fn open(database: pg_sys::Oid) {
         pg_sys::pqsignal_be(libc::SIGTERM, Some(die));
     }
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+}
+
+fn pin() {
     // SAFETY: connected, on the main thread; names and values are C strings of ours.
     unsafe {
         for (name, value) in PINNED {
@@ -64,4 +80,22 @@ pub fn show(text: &str) {
         // SAFETY: PostgreSQL copies the text.
         unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr()) }
     }
+}
+
+/// Whether SIGTERM came; for the launcher.
+pub fn is_stopping() -> bool {
+    // SAFETY: a flag of type sig_atomic_t that signal handlers write.
+    unsafe { (&raw mut pg_sys::ShutdownRequestPending).read_volatile() != 0 }
+}
+
+/// Ends the launcher; PostgreSQL starts it again, unless the server stops.
+pub fn end() -> ! {
+    // SAFETY: main thread, outside a transaction.
+    unsafe { pg_sys::proc_exit(1) }
+}
+
+/// Nothing to do.
+pub fn idle() {
+    // SAFETY: no text is passed.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) }
 }

@@ -9,6 +9,7 @@ use super::spi::{self, Prepared};
 use super::statement::Statement;
 use super::tables::Tables;
 use super::time;
+use super::usage::{self, Outcome};
 use crate::domain::fault::Counters;
 use crate::error::{Error, Result};
 use crate::http::spool::{Spool, SpooledPage, SpooledRecord, SpooledReject};
@@ -108,7 +109,9 @@ impl Store {
         tally.rows = tally.inserted + tally.updated + tally.skipped + tally.rejected;
         report::write(&self.tables, fetched.attempt, &tally, None)?;
         run::add_stored(fetched.attempt.run, &tally)?;
-        run::keep_pace(&self.connection, &fetched.pace)?;
+        let requests = i64::from(fetched.counters.requests);
+        usage::add(&self.connection, self.tables.target.entity(), Outcome::Success, requests)?;
+        usage::keep_pace(&self.connection, &fetched.pace)?;
         Ok(tally)
     }
 

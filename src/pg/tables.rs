@@ -155,6 +155,19 @@ const CREATE_REJECTS: &[&str] = &[
     "COMMENT ON COLUMN %rejects.fingerprint IS 'The same reject is kept once.'",
 ];
 
+/// The three tables, where they exist and can be used; None: they were not made yet. Errors: as for `ensure`.
+pub fn find(target: &Target) -> Result<Option<Tables>> {
+    let data = check(target, &target.data(), DATA)?;
+    let report = check(target, &target.report(), REPORT)?;
+    let rejects = check(target, &target.rejects(), REJECTS)?;
+    Ok(match (data, report, rejects) {
+        (Some(data_owner), Some(report_owner), Some(rejects_owner)) => {
+            Some(Tables { target: target.clone(), data_owner, report_owner, rejects_owner })
+        }
+        _ => None,
+    })
+}
+
 /// Makes sure that the three tables exist and can be used. Errors: 42501 a table of a stranger, 42809 something that is no
 /// table, 42703 or 42804 a column that is missing or of another type, 42P10 no unique key on the id.
 pub fn ensure(target: &Target) -> Result<Tables> {

@@ -1,9 +1,12 @@
 //! One run: hands windows to the fetch threads, stores what comes back, answers their wish for a token, and ends when there
 //! is nothing left to do or somebody says so. What to do next is decided by `domain::run`; here it is done.
 
+mod verify;
+
 use super::config::{self, Connection};
 use super::guc;
 use super::latch::{self, Wake};
+use super::line::Line;
 use super::raise;
 use super::report::{self, Attempt};
 use super::run::{self, Run, Tally};
@@ -12,35 +15,30 @@ use super::spi;
 use super::statement::Target;
 use super::store::{Fetched, Store};
 use super::tables;
-use super::token::Keeper;
+use super::usage::{self, Outcome};
 use crate::domain::fault::{Counters, Failure};
-use crate::domain::fetch::Limits;
-use crate::domain::pace::Pacer;
 use crate::domain::query::Query;
 use crate::domain::run::{Run as Machine, Status};
 use crate::domain::window::Window;
 use crate::error::{Error, Result, Retry};
-use crate::http::agent::{self, Hosts};
-use crate::http::pool::{Context, Job, Message, Pool};
+use crate::http::pool::{Job, Message, Task};
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How often a run looks whether it was cancelled, beside being told.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Pages of a window, at most, and how often a window is read again because records moved.
-const PAGE_CAP: u32 = 10_000;
-const REREADS: u32 = 3;
-
-/// Intuit's limits for a company, whatever is set: 500 requests a minute, 10 a second.
-const INTUIT: (u32, u32) = (500, 10);
-
 /// Takes a claimed run to its end. An error means that it could not even begin, or that its rows could not be written.
 pub fn run(id: i64, name: &str) -> Result<()> {
     let mut work = Work::begin(id, name)?;
-    let status = work.go_on_to_the_end()?;
+    let mut status = work.go_on_to_the_end()?;
+    if matches!(status, Status::Success | Status::Partial) && work.machine.tried_all() {
+        work.verify()?;
+        if work.is_cancelled()? && status != Status::Success {
+            status = Status::Cancelled;
+        }
+    }
     work.finish(status)
 }
 
@@ -48,9 +46,10 @@ struct Work {
     run: Run,
     connection: Connection,
     store: Store,
-    keeper: Keeper,
-    pool: Pool,
+    line: Line,
     machine: Machine,
+    /// Requests that a window, or a count, has been charged with.
+    charged: u64,
     /// The failure that ended the run, where one did.
     last: Option<Error>,
     looked: Instant,
@@ -63,52 +62,35 @@ impl Work {
         let target = Target::new(&connection.schema, run.entity);
         let tables = spi::transaction(|| tables::ensure(&target))?;
         let stored = spi::transaction(|| report::stored(&tables, id))?;
-        let recent = spi::transaction(|| run::last_pace(name))?;
         let todo: Vec<Window> =
-            run.range.windows().filter(|window| !stored.contains(&window.start)).collect();
+            run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
         let lanes = guc::fetch_threads();
         let text = format!(
             "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
             run.entity.name,
             todo.len(),
-            run.range.len(),
+            run.windows.len(),
             run.attempt
         );
         raise::log(PgLogLevel::LOG, text);
 
-        let settings = guc::http();
-        let hosts = Hosts::new(
-            connection.environment,
-            guc::api_base_url().as_deref(),
-            guc::oauth_base_url().as_deref(),
-        )?;
-        let agent = agent::agent(&settings, &hosts)?;
-        let keeper = Keeper::new(&connection, &agent, &hosts);
-        let context = Context {
-            agent,
-            api_base: hosts.api.clone(),
-            realm: connection.realm.clone(),
-            limits: Limits {
-                page_size: run.page_size,
-                backoff: guc::backoff(),
-                page_cap: PAGE_CAP,
-                rereads: REREADS,
-            },
-            max_body_size: settings.max_body_size,
-            spool_dir: spool_dir(),
-            secrets: vec![connection.client_secret.clone()],
-            wake: latch::waker(),
-        };
-        let pool = Pool::start(lanes, context, pacer(&hosts), &recent)?;
+        let line = Line::open(&connection, lanes, run.page_size)?;
         let machine = Machine::new(todo, stored.len(), lanes);
         let store = Store::new(tables, name);
-        Ok(Work { run, connection, store, keeper, pool, machine, last: None, looked: Instant::now() })
+        Ok(Work { run, connection, store, line, machine, charged: 0, last: None, looked: Instant::now() })
     }
 
     fn go_on_to_the_end(&mut self) -> Result<Status> {
         loop {
+            while let Some((index, window)) = self.machine.next_window() {
+                let query = Query { entity: self.run.entity, on: self.run.on, window };
+                self.line.pool.submit(Job { index, query, task: Task::Fetch });
+            }
+            if let Some(status) = self.machine.end() {
+                return Ok(status);
+            }
             // One message at a time: between two windows stored there is a look at the flag and at the signals.
-            match self.pool.try_recv() {
+            match self.line.pool.try_recv() {
                 Some(message) => self.hear(message)?,
                 None => {
                     self.show();
@@ -117,13 +99,6 @@ impl Work {
                 }
             }
             self.look_now_and_then()?;
-            while let Some((index, window)) = self.machine.next_window() {
-                let query = Query { entity: self.run.entity, on: self.run.on, window };
-                self.pool.submit(Job { index, query });
-            }
-            if let Some(status) = self.machine.end() {
-                return Ok(status);
-            }
         }
     }
 
@@ -133,13 +108,15 @@ impl Work {
             Message::TokenWanted { generation } => {
                 let id = self.run.id;
                 let cancelled = || spi::transaction(|| run::is_cancelled(id));
-                match self.keeper.renew(generation, cancelled) {
-                    Ok(token) => self.pool.give_token(token),
+                match self.line.keeper.renew(generation, cancelled) {
+                    Ok(token) => self.line.pool.give_token(token),
                     Err(_) if self.is_cancelled()? => self.machine.cancel(),
-                    Err(failure) => self.pool.no_token(*failure),
+                    Err(failure) => self.line.pool.no_token(*failure),
                 }
                 Ok(())
             }
+            // Nothing is counted while windows are fetched.
+            Message::Counted { .. } => Ok(()),
             Message::Failed { index, window, failure, started_at } => {
                 let attempt = self.attempt(window, started_at, failure.intuit_tid.clone());
                 let counts = self.machine.failed(index, &failure);
@@ -154,11 +131,12 @@ impl Work {
                     counters,
                     execution_date: self.run.execution_date,
                     page_size: self.run.page_size,
-                    pace: self.pool.recent(),
+                    pace: self.line.pool.recent(),
                 };
                 match self.keep(&mut fetched)? {
                     Ok(tally) => {
                         self.machine.stored(index);
+                        self.charged += u64::from(counters.requests);
                         self.log_window(&attempt, &tally);
                         Ok(())
                     }
@@ -218,14 +196,21 @@ impl Work {
     fn give_up(&mut self, attempt: &Attempt, counts: bool, counters: Counters, error: Error) -> Result<()> {
         let tally = Tally::requests(&counters);
         if counts {
-            let (store, run) = (&self.store, self.run.id);
+            let (tables, run) = (self.store.tables(), self.run.id);
+            let (name, entity) = (self.connection.name.as_str(), self.run.entity.name);
+            self.charged += u64::from(counters.requests);
+            let charge = || usage::add(name, entity, Outcome::Error, tally.requests.into());
             let written = spi::transaction(|| {
-                report::write(store.tables(), attempt, &tally, Some(&error))?;
+                report::write(tables, attempt, &tally, Some(&error))?;
+                charge()?;
                 run::add_failed(run, &tally, &error)
             });
             if written.is_err() {
                 // The report table cannot be written: at least the run says what happened.
-                spi::transaction(|| run::add_failed(run, &tally, &error))?;
+                spi::transaction(|| {
+                    charge()?;
+                    run::add_failed(run, &tally, &error)
+                })?;
             }
             let text = format!(
                 "qbo_raw: run {} window {} to {} failed after {} requests: {} ({error})",
@@ -313,14 +298,17 @@ impl Work {
 
     fn finish(self, status: Status) -> Result<()> {
         let (id, name) = (self.run.id, &self.connection.name);
-        let pace = self.pool.recent();
+        let pace = self.line.pool.recent();
+        let rest = i64::try_from(self.line.pool.sent().saturating_sub(self.charged)).unwrap_or(0);
+        let entity = self.run.entity.name;
         let error = self.last.as_ref().filter(|_| !matches!(status, Status::Success | Status::Cancelled));
         spi::transaction(|| {
             match status {
                 Status::Parked(pause) => run::park(id, pause)?,
                 _ => run::finish(id, status.as_str(), error)?,
             }
-            run::keep_pace(name, &pace)
+            usage::add(name, entity, Outcome::Abandoned, rest)?;
+            usage::keep_pace(name, &pace)
         })?;
         let totals = spi::transaction(|| run::totals(id))?.unwrap_or_default();
         let text = match status {
@@ -346,19 +334,4 @@ fn not_cancelled(error: Error) -> Error {
         }
         other => other,
     }
-}
-
-fn pacer(hosts: &Hosts) -> Pacer {
-    let (minute, second) = guc::pace();
-    if hosts.is_intuit() {
-        Pacer::new(minute.min(INTUIT.0), second.min(INTUIT.1))
-    } else {
-        Pacer::new(minute, second)
-    }
-}
-
-/// The server's own directory for temporary files; a worker's current directory is the data directory.
-fn spool_dir() -> PathBuf {
-    let dir = PathBuf::from("base/pgsql_tmp");
-    if dir.is_dir() || std::fs::create_dir(&dir).is_ok() { dir } else { std::env::temp_dir() }
 }

@@ -2,6 +2,8 @@
 //! Who works on what is a matter of advisory locks, so a crash, a restart or a promotion leaves nothing behind that looks
 //! alive; a run that is "running" without a lock behind it is taken up again.
 
+use super::config;
+use super::line::Line;
 use super::lock::{self, Lock};
 use super::raise;
 use super::run;
@@ -46,12 +48,13 @@ fn wait_for_caller() -> Result<()> {
     })
 }
 
-fn serve() -> Result<()> {
-    let Some(extension) = spi::transaction(extension)? else { return Ok(()) };
+/// Does what is to be done in this database, one run at a time, and returns when nothing is left.
+pub fn serve() -> Result<()> {
+    let Some(extension) = extension()? else { return Ok(()) };
     loop {
         let Some(place) = take_place()? else { return Ok(()) };
         while let Some((name, key)) = take_connection()? {
-            let outcome = drain(&name, extension);
+            let outcome = work_on(&name, extension);
             spi::transaction(|| lock::release(Lock::Connection, key))?;
             if !outcome? {
                 return Ok(());
@@ -66,22 +69,43 @@ fn serve() -> Result<()> {
     }
 }
 
-/// Works on every run of the connection. False: the worker has to leave.
-fn drain(name: &str, extension: pg_sys::Oid) -> Result<bool> {
-    loop {
-        if !guc::enabled() || spi::transaction(self::extension)? != Some(extension) {
-            return Ok(false);
+/// Does the next run of the connection, or what else there is to do for it. False: the worker has to leave.
+fn work_on(name: &str, here: pg_sys::Oid) -> Result<bool> {
+    if !guc::enabled() || extension()? != Some(here) {
+        return Ok(false);
+    }
+    let Some(id) = spi::transaction(|| run::claim(name))? else {
+        renew_idle(name)?;
+        return Ok(true);
+    };
+    if let Err(error) = work::run(id, name) {
+        // What keeps a run from even starting: it ends with that error.
+        spi::transaction(|| run::finish(id, "failed", Some(&error)))?;
+        raise::warning(["qbo_raw: run ", &id.to_string(), " failed: ", &error.to_string()].concat(), None);
+    }
+    Ok(true)
+}
+
+/// Renews a refresh token before it ends for want of use.
+fn renew_idle(name: &str) -> Result<()> {
+    if !spi::transaction(|| config::is_idle(name))? {
+        return Ok(());
+    }
+    let connection = spi::transaction(|| config::load(name))?;
+    let generation = spi::transaction(|| config::tokens(connection.id))?.map(|stored| stored.generation);
+    let line = Line::open(&connection, 1, 1)?;
+    match line.keeper.renew(generation, || Ok(false)) {
+        Ok(_) => {
+            raise::log(PgLogLevel::LOG, ["qbo_raw: renewed the idle token of connection ", name].concat());
         }
-        let Some(id) = spi::transaction(|| run::claim(name))? else { return Ok(true) };
-        if let Err(error) = work::run(id, name) {
-            // What keeps a run from even starting: it ends with that error.
-            spi::transaction(|| run::finish(id, "failed", Some(&error)))?;
-            raise::warning(
-                ["qbo_raw: run ", &id.to_string(), " failed: ", &error.to_string()].concat(),
-                None,
-            );
+        Err(failure) => {
+            let text =
+                ["qbo_raw: the idle token of connection ", name, " is not renewed: ", &failure.message]
+                    .concat();
+            raise::warning(text, failure.hint.as_deref());
         }
     }
+    Ok(())
 }
 
 /// A free place among `qbo_raw.max_workers`. None: as many workers as may be are working, and each looks once more before
@@ -120,9 +144,9 @@ fn work_is_free() -> Result<bool> {
 }
 
 /// Identity of the extension: after DROP and CREATE EXTENSION it is another one, and nothing of ours may be written there.
-fn extension() -> Result<Option<pg_sys::Oid>> {
+pub fn extension() -> Result<Option<pg_sys::Oid>> {
     let statement = Statement::fixed(
         "SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'qbo_raw'",
     );
-    spi::read_one(&statement, &[], |row| row.need(1))
+    spi::transaction(|| spi::read_one(&statement, &[], |row| row.need(1)))
 }

@@ -164,6 +164,7 @@ impl Story {
             }
             Effect::Poison { position, after, .. } => self.poison.push((position, after)),
             Effect::Done(counters) => self.end = Some(Ok(counters)),
+            Effect::Counted(..) => panic!("nothing was to be counted"),
             Effect::Failed(failure) => self.end = Some(Err(failure)),
         }
         None

@@ -11,7 +11,7 @@ use qbo_raw::domain::secret::Secret;
 use qbo_raw::domain::token::{Token, TokenAnswer};
 use qbo_raw::domain::window::{Window, WindowOn};
 use qbo_raw::http::agent::{self, Environment, Hosts, Settings};
-use qbo_raw::http::pool::{Context, Job, Message, Pool};
+use qbo_raw::http::pool::{Context, Job, Message, Pool, Task};
 use qbo_raw::http::spool::SpooledPage;
 use qbo_raw::http::{api, oauth};
 use qbo_sim::{Options, Sim};
@@ -155,6 +155,7 @@ impl Bench {
             max_body_size: setup.settings.max_body_size,
             spool_dir: std::env::temp_dir(),
             secrets: vec![Secret::new(secret.as_str())],
+            allowance: u64::MAX,
             wake,
         };
         let pacer = Pacer::new(setup.pace.0, setup.pace.1);
@@ -168,7 +169,11 @@ impl Bench {
     pub fn submit(&self, windows: &[Window]) {
         let entity = Entity::find("invoices").unwrap();
         for (index, window) in windows.iter().enumerate() {
-            self.pool.submit(Job { index, query: Query { entity, on: WindowOn::Updated, window: *window } });
+            self.pool.submit(Job {
+                index,
+                query: Query { entity, on: WindowOn::Updated, window: *window },
+                task: Task::Fetch,
+            });
         }
     }
 
@@ -214,6 +219,7 @@ impl Bench {
                         self.pool.give_token(token);
                     }
                 }
+                Message::Counted { .. } => panic!("nothing was to be counted"),
                 Message::Fetched { index, mut spool, counters, .. } => {
                     let pages = spool.pages().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
                     assert!(outcomes.insert(index, Outcome::Fetched { pages, counters }).is_none());

@@ -21,7 +21,7 @@ fn token(generation: u64, valid_for: u64) -> Token {
 }
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60]))
+    Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX))
 }
 
 #[test]

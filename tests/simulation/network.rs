@@ -39,13 +39,14 @@ fn reply(status: u16, body: impl Into<Vec<u8>>) -> Event {
         status,
         retry_after: None,
         intuit_tid: Some("1-sim".to_owned()),
+        date: None,
         body: body.into(),
     })
 }
 
 fn asked(status: u16, after: &str) -> Event {
     let body = b"<html><title>busy</title></html>".to_vec();
-    Event::Answer(Reply { status, retry_after: Some(after.to_owned()), intuit_tid: None, body })
+    Event::Answer(Reply { status, retry_after: Some(after.to_owned()), intuit_tid: None, date: None, body })
 }
 
 fn lost(kind: LostKind) -> Event {

@@ -241,6 +241,7 @@ impl World {
                     run.stored(lane.index);
                     return true;
                 }
+                Effect::Counted(..) => self.violate("nothing was to be counted".to_owned()),
                 Effect::Failed(failure) => {
                     self.note("window failed");
                     self.trace.push(format!("window {} fails: {}", lane.index, failure.code));

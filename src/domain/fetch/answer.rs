@@ -25,11 +25,19 @@ impl Fetch {
             let fault = Fault::read(reply.status, &reply.body);
             return self.fault(fault, asked_to_wait, jitter);
         }
-        match page::read(self.query.entity, reply.body) {
+        let read = match self.purpose {
+            Purpose::Count => match page::read_count(reply.body) {
+                Ok(count) => return self.counted(count),
+                Err(error) => Err(error),
+            },
+            _ => page::read(self.query.entity, reply.body),
+        };
+        match read {
             Ok(page) => {
                 self.tries = Tries::default();
                 match self.purpose {
                     Purpose::Rows { seam } => self.rows(page, seam),
+                    Purpose::Count => self.internal("a page for a count".to_owned()),
                     Purpose::Guard { ending } => self.guarded(Some(&page), ending),
                 }
             }
@@ -120,8 +128,10 @@ impl Fetch {
             }
             Remedy::Shrink => self.shrink(fault.failure()),
             Remedy::Bisect => {
-                if let Purpose::Guard { ending } = self.purpose {
-                    return self.guarded(None, ending);
+                match self.purpose {
+                    Purpose::Guard { ending } => return self.guarded(None, ending),
+                    Purpose::Count => return self.again(jitter, false, fault.failure()),
+                    Purpose::Rows { .. } => {}
                 }
                 // 10000 was seen to pass by itself; 4002 never.
                 if fault.code.as_deref() == Some("10000") && !std::mem::replace(&mut self.doubted, true) {
@@ -167,7 +177,7 @@ impl Fetch {
 
     /// The page is too big: half of it, at once. One record that is too big alone is the end.
     fn shrink(&mut self, failure: Failure) -> Vec<Effect> {
-        if self.is_alone() || matches!(self.purpose, Purpose::Guard { .. }) {
+        if self.is_alone() || matches!(self.purpose, Purpose::Guard { .. } | Purpose::Count) {
             return self.fail(failure);
         }
         if self.size == 1 {
@@ -257,6 +267,11 @@ impl Fetch {
             effects.extend(self.fail(failure.hint("Choose a smaller chunk_days or a larger page_size.")));
         }
         effects
+    }
+
+    fn counted(&mut self, count: u64) -> Vec<Effect> {
+        self.state = State::Over;
+        vec![Effect::Counted(count, self.counters)]
     }
 
     fn go_on(&mut self) -> Vec<Effect> {

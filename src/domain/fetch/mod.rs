@@ -47,6 +47,8 @@ pub struct Reply {
     pub status: u16,
     pub retry_after: Option<String>,
     pub intuit_tid: Option<String>,
+    /// The answer's own clock.
+    pub date: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -90,6 +92,8 @@ pub enum Effect {
     Poison { number: u32, position: u32, fault: Fault, after: Option<String> },
     /// The window is whole.
     Done(Counters),
+    /// So many records are in it; the answer to a count.
+    Counted(u64, Counters),
     /// It cannot be had.
     Failed(Failure),
 }
@@ -112,6 +116,8 @@ enum Purpose {
     Rows { seam: bool },
     /// Whether the first guard still stands where it stood; with `ending`, the window ends after that.
     Guard { ending: bool },
+    /// How many records there are.
+    Count,
 }
 
 /// A position that shows whether rows before it have moved.
@@ -194,6 +200,19 @@ impl Fetch {
         }
     }
 
+    /// A machine that only counts the records of a window: one request, with the same retries.
+    pub fn count(query: Query, limits: Limits) -> Self {
+        Fetch { purpose: Purpose::Count, ..Fetch::new(query, limits) }
+    }
+
+    /// The statement to send for a slice.
+    pub fn statement(&self, slice: Slice) -> String {
+        match self.purpose {
+            Purpose::Count => self.query.count(),
+            _ => self.query.page(slice),
+        }
+    }
+
     /// What is being fetched.
     pub fn query(&self) -> &Query {
         &self.query
@@ -208,6 +227,7 @@ impl Fetch {
     /// the present state is a mistake of the caller and fails the window rather than being taken for something else.
     pub fn step(&mut self, event: Event, now: DateTime<Utc>, jitter: f64) -> Vec<Effect> {
         let mut effects = match (self.state, event) {
+            (State::New, Event::Start) if self.purpose == Purpose::Count => self.send(),
             (State::New, Event::Start) => self.ask_rows(),
             (State::Waiting, Event::Waited) => self.send(),
             (State::Renewing, Event::Token) => {

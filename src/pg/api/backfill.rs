@@ -1,12 +1,13 @@
 //! `raw.qb_backfill`: queues a run.
 
-use super::need;
+use super::resume::configured;
+use super::{checked_page_size, need};
 use crate::domain::entity::Entity;
 use crate::domain::window::{Range, WindowOn};
 use crate::error::{Error, Result};
+use crate::pg::queue::{self, Asked};
 use crate::pg::raise::{self, Raised};
-use crate::pg::run::{self, Asked};
-use crate::pg::{config, launch, time};
+use crate::pg::{launch, time};
 use chrono::NaiveDate;
 use pgrx::prelude::*;
 
@@ -45,13 +46,9 @@ fn qb_backfill(
     }
 
     launch::need_writable()?;
-    let known = config::summary(connection)?;
-    if let Some(missing) = known.missing {
-        return Err(Error::NotConfigured { connection: connection.to_owned(), missing }.into());
-    }
+    let known = configured(connection)?;
     let asked = Asked {
         entity,
-        range: &range,
         start_date,
         end_date,
         chunk_days,
@@ -59,8 +56,9 @@ fn qb_backfill(
         window_on,
         execution_date,
         connection,
+        windows: range.len(),
     };
-    let (id, new) = run::queue(&asked)?;
+    let (id, new) = queue::range(&asked)?;
     if !new {
         raise::notice(
             ["run ", &id.to_string(), " already does this"].concat(),
@@ -71,19 +69,8 @@ fn qb_backfill(
     Ok(id)
 }
 
-fn checked_page_size(page_size: i32) -> Result<i32> {
-    match page_size {
-        1..=1000 => Ok(page_size),
-        other => Err(Error::Argument {
-            argument: "page_size",
-            value: other.to_string(),
-            expected: "1 to 1000, the most that QuickBooks gives in one page".to_owned(),
-        }),
-    }
-}
-
 /// A day that exists; infinity and days beyond any calendar of QuickBooks do not.
-fn day(date: Date, argument: &'static str) -> Result<NaiveDate> {
+pub fn day(date: Date, argument: &'static str) -> Result<NaiveDate> {
     time::date_from_pg(date).ok_or_else(|| Error::Argument {
         argument,
         value: if date.is_finite() { date.to_string() } else { "infinity".to_owned() },

@@ -1,6 +1,8 @@
 //! The catalogue of entities for SQL, and reading a time as QuickBooks writes it.
 
-use crate::domain::entity::{Kind, catalogue};
+use super::need;
+use crate::domain::entity::{Entity, Kind, catalogue};
+use crate::pg::raise::Raised;
 use crate::pg::time;
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
@@ -38,4 +40,10 @@ fn qb_catalogue() -> TableIterator<
 #[pg_extern(sql = false)]
 fn qb_instant(value: &str) -> Option<TimestampWithTimeZone> {
     DateTime::parse_from_rfc3339(value).ok().and_then(|at| time::to_pg(at.with_timezone(&Utc)))
+}
+
+/// The name of an entity, from what a person types. Error: `UnknownEntity`.
+#[pg_extern(sql = false)]
+fn qb_entity(name: Option<&str>) -> Raised<String> {
+    Ok(Entity::find(need(name, "entity")?)?.name.to_owned())
 }

@@ -219,7 +219,9 @@ fn kill_9_in_a_window_loses_nothing_and_asks_for_nothing_twice() {
     assert_eq!(db.of_run(run, "attempt"), "2");
     db.check_equal("invoices", "Invoice");
     db.check_reports("invoices", run);
-    for request in db.sim.requests().iter().skip(asked_before) {
+    // The count at the end is of the whole range.
+    let later = db.sim.requests();
+    for request in later.iter().skip(asked_before).filter(|request| !request.statement.contains("COUNT(*)")) {
         for day in &stored {
             assert!(
                 !request.statement.contains(&format!(">= '{day}T")),

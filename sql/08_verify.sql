@@ -1,0 +1,227 @@
+-- What QuickBooks is asked without loading anything: verification, a dry run, and the doctor.
+
+CREATE FUNCTION raw.qb_verify(
+  entity     text,
+  start_date date,
+  end_date   date,
+  chunk_days int DEFAULT 7,                     -- each window costs a request
+  window_on  text DEFAULT 'updated',
+  connection text DEFAULT 'default'
+) RETURNS TABLE (
+  window_start  timestamptz,
+  window_end    timestamptz,
+  in_quickbooks bigint,                         -- records whose time lies in the window now
+  in_table      bigint,                         -- records of the table whose time lies in it, rejects included
+  missing       bigint,                         -- records that should be in the table
+  changed_since bigint,                         -- records that left the window since: changed again, or deleted
+  verdict       text
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  wrong int := 0;
+  lost bigint := 0;
+BEGIN
+  FOR window_start, window_end, in_quickbooks, in_table, missing, changed_since, verdict IN
+    SELECT c.window_start, c.window_end, c.in_quickbooks, c.in_table,
+           greatest(c.in_quickbooks - c.in_table, 0), greatest(c.in_table - c.in_quickbooks, 0),
+           CASE WHEN c.in_quickbooks = c.in_table THEN 'same'
+                WHEN c.in_quickbooks < c.in_table THEN 'changed since'
+                WHEN d.failed THEN 'failed'
+                WHEN d.covered THEN 'missing'
+                WHEN c.window_end > now() THEN 'not over yet'
+                WHEN d.fetched THEN 'fetched in part'
+                ELSE 'not fetched' END
+      FROM raw.qb_count(qb_verify.entity, qb_verify.start_date, qb_verify.end_date, qb_verify.chunk_days,
+                        qb_verify.window_on, qb_verify.connection, true) c
+     CROSS JOIN LATERAL (
+       SELECT bool_or(t.status = 'failed') AS failed, bool_or(t.status IS NOT NULL) AS fetched,
+              bool_and(coalesce(t.status = 'covered', false)) AS covered
+         FROM generate_series(0, (c.window_end AT TIME ZONE 'UTC')::date - (c.window_start AT TIME ZONE 'UTC')::date - 1) n
+         LEFT JOIN raw.qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on) t
+           ON t.day = (c.window_start AT TIME ZONE 'UTC')::date + n) d
+     ORDER BY c.window_start
+  LOOP
+    IF verdict = 'missing' THEN
+      wrong := wrong + 1;
+      lost := lost + missing;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+  IF wrong > 0 THEN
+    RAISE WARNING '% records of % are missing in % windows that were fetched', lost, raw.qb_entity(qb_verify.entity), wrong
+      USING HINT = 'Fetch these windows again with raw.qb_backfill; what is there already is not written twice.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION raw.qb_plan(
+  entity     text,
+  start_date date,
+  end_date   date,
+  chunk_days int DEFAULT 7,
+  page_size  int DEFAULT 100,
+  window_on  text DEFAULT 'updated',
+  connection text DEFAULT 'default'
+) RETURNS TABLE (
+  window_start timestamptz,
+  window_end   timestamptz,
+  records      bigint,                          -- COUNT(*) of QuickBooks
+  requests     bigint                           -- that fetching them will cost
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  known raw.qb_connections;
+  size int;
+  windows int := 0;
+  total bigint := 0;
+  cost bigint := 0;
+  spent bigint;
+  pace int;
+BEGIN
+  -- Loads the library, and so its settings.
+  PERFORM raw.qb_entity(qb_plan.entity);
+  pace := current_setting('qbo_raw.requests_per_minute')::int;
+  IF qb_plan.page_size IS NULL OR qb_plan.page_size NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'page_size is %', coalesce(qb_plan.page_size::text, 'null')
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be 1 to 1000, the most that QuickBooks gives in one page.';
+  END IF;
+  SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_plan.connection;
+  size := least(qb_plan.page_size, known.page_size);
+  FOR window_start, window_end, records IN
+    SELECT c.window_start, c.window_end, c.in_quickbooks
+      FROM raw.qb_count(qb_plan.entity, qb_plan.start_date, qb_plan.end_date, qb_plan.chunk_days, qb_plan.window_on,
+                        qb_plan.connection, false) c
+  LOOP
+    -- A page that is not full is the last one.
+    requests := records / size + 1;
+    windows := windows + 1;
+    total := total + records;
+    cost := cost + requests;
+    RETURN NEXT;
+  END LOOP;
+  SELECT coalesce(sum(u.requests), 0) INTO spent FROM raw.qb_api_usage u
+   WHERE u.connection = qb_plan.connection AND u.month = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM');
+  RAISE NOTICE '% windows, % records: % requests, % at % a minute', windows, total, cost,
+    CASE WHEN cost <= pace THEN 'less than a minute' ELSE format('%s minutes', ceil(cost::numeric / pace)) END, pace;
+  RAISE NOTICE '% of % requests of this month are spent', spent, coalesce(known.monthly_budget::text, 'unlimited');
+  IF known.monthly_budget < spent + cost THEN
+    RAISE WARNING 'the run would pass the budget of the month' USING
+      HINT = 'It would end as partial and go on next month with raw.qb_resume. A larger page_size costs fewer requests.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION raw.qb_check(
+  connection text DEFAULT 'default'
+) RETURNS TABLE (
+  subject    text,
+  ok         boolean,
+  result     text,
+  what_to_do text
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  known raw.qb_connections;
+  free int;
+  preloaded boolean;
+  ticks boolean := false;
+  secret record;
+BEGIN
+  SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_check.connection;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'connection "%" does not exist', qb_check.connection USING ERRCODE = 'invalid_parameter_value',
+      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
+  END IF;
+
+  -- Loads the library, and so its settings.
+  PERFORM raw.qb_entity('customers');
+  subject := 'server';
+  ok := NOT pg_is_in_recovery() AND current_setting('qbo_raw.enabled')::boolean;
+  result := CASE WHEN pg_is_in_recovery() THEN 'a standby' WHEN ok THEN 'PostgreSQL ' || current_setting('server_version')
+                ELSE 'qbo_raw.enabled is off' END;
+  what_to_do := CASE WHEN pg_is_in_recovery() THEN 'Runs work on the primary; after a promotion here too.'
+                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on, but not in a copy of production.' END;
+  RETURN NEXT;
+
+  -- The logical replication launcher takes one slot as well; it counts as a background worker.
+  SELECT current_setting('max_worker_processes')::int - count(*) INTO free FROM pg_stat_activity a
+   WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer',
+                                'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer',
+                                'io worker', 'standalone backend');
+  subject := 'worker slots';
+  ok := free > 0;
+  result := format('%s of %s free', free, current_setting('max_worker_processes'));
+  what_to_do := CASE WHEN NOT ok THEN 'Raise max_worker_processes; it takes a restart.' END;
+  RETURN NEXT;
+
+  subject := 'schema';
+  ok := coalesce((SELECT has_schema_privilege('qbo_raw_owner', n.oid, 'CREATE, USAGE') FROM pg_namespace n
+                   WHERE n.nspname = known.target_schema), false);
+  result := known.target_schema;
+  what_to_do := CASE WHEN NOT ok THEN format('CREATE SCHEMA IF NOT EXISTS %I; GRANT USAGE, CREATE ON SCHEMA %1$I TO qbo_raw_owner;', known.target_schema) END;
+  RETURN NEXT;
+
+  subject := 'credentials';
+  SELECT string_agg(s.name, ', ') FILTER (WHERE NOT s.is_set AND s.name <> 'access_token') AS missing,
+         min(s.attention) FILTER (WHERE s.name = 'refresh_token') AS attention,
+         min(s.expires_at) FILTER (WHERE s.name = 'refresh_token') AS expires
+    INTO secret FROM raw.qb_secrets s WHERE s.connection = qb_check.connection;
+  ok := secret.missing IS NULL AND known.auth_state IN ('ok', 'refreshing') AND secret.attention IS NULL;
+  result := CASE WHEN secret.missing IS NOT NULL THEN 'not set: ' || secret.missing
+                WHEN known.auth_state NOT IN ('ok', 'refreshing') THEN known.auth_state
+                WHEN secret.expires IS NOT NULL THEN format('good until %s if not used', secret.expires::date)
+                ELSE 'set' END;
+  what_to_do := coalesce(secret.attention, CASE WHEN NOT ok THEN 'raw.qb_connect, or raw.qb_authorize_url' END);
+  RETURN NEXT;
+
+  IF known.auth_state NOT IN ('needs_reauth', 'bad_client') AND secret.missing IS NULL THEN
+    BEGIN
+      FOR subject, ok, result, what_to_do IN SELECT p.subject, p.works, p.found, p.hint FROM raw.qb_probe(qb_check.connection) p LOOP
+        RETURN NEXT;
+      END LOOP;
+    EXCEPTION
+      -- A run at work is the proof that it works, or will say why not.
+      WHEN object_in_use THEN
+        subject := 'query'; ok := true; result := 'a run is at work on it';
+        what_to_do := NULL;
+        RETURN NEXT;
+      WHEN OTHERS THEN
+        subject := 'query'; ok := false; result := SQLERRM;
+        GET STACKED DIAGNOSTICS what_to_do = PG_EXCEPTION_HINT;
+        RETURN NEXT;
+    END;
+  END IF;
+
+  preloaded := EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.backend_type = 'qbo_raw launcher');
+  IF to_regclass('cron.job') IS NOT NULL THEN
+    BEGIN
+      EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
+    EXCEPTION WHEN insufficient_privilege THEN
+      ticks := NULL;
+    END;
+  END IF;
+  subject := 'after a restart';
+  ok := preloaded OR coalesce(ticks, false);
+  result := CASE WHEN preloaded THEN 'the launcher goes on with runs' WHEN ticks THEN 'a tick of pg_cron goes on with runs'
+                WHEN ticks IS NULL THEN 'pg_cron, whose jobs you may not see'
+                ELSE 'runs wait for the next call' END;
+  what_to_do := CASE WHEN NOT ok THEN 'SELECT cron.schedule(''qbo tick'', ''* * * * *'', ''SELECT raw.qb_tick()''), or preload qbo_raw.' END;
+  RETURN NEXT;
+
+  subject := 'runs';
+  SELECT count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')) = 0,
+         format('%s ended in the last week, %s of them not whole', count(*),
+                count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')))
+    INTO ok, result FROM raw.qb_run r
+   WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
+  what_to_do := CASE WHEN NOT ok THEN
+    'SELECT run_id, entity, status, error_code, error_hint FROM raw.qb_run WHERE status <> ''success'';' END;
+  RETURN NEXT;
+END
+$$;
+
+REVOKE ALL ON FUNCTION raw.qb_verify(text, date, date, int, text, text), raw.qb_plan(text, date, date, int, int, text, text),
+  raw.qb_check(text) FROM PUBLIC;

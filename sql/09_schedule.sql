@@ -1,0 +1,93 @@
+-- The one-time trigger. Regular schedules are plain cron.schedule; pg_cron has none that fires once.
+
+CREATE FUNCTION raw.qb_fire(
+  job            text,                          -- name of the job that calls
+  run_at         timestamptz,                   -- when it was meant to
+  entity         text,
+  start_date     date,
+  end_date       date,
+  chunk_days     int,
+  page_size      int,
+  window_on      text,
+  execution_date timestamptz,
+  connection     text
+) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  id bigint;
+BEGIN
+  -- pg_cron knows no year.
+  IF now() < qb_fire.run_at - interval '1 minute' THEN
+    RETURN NULL;
+  END IF;
+  EXECUTE 'SELECT j.jobid FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user' INTO id USING qb_fire.job;
+  IF id IS NOT NULL THEN
+    -- The job stays, switched off, beside the evidence in cron.job_run_details; who may not switch it off removes it.
+    BEGIN
+      EXECUTE 'SELECT cron.alter_job(job_id => $1, active => false)' USING id;
+    EXCEPTION WHEN insufficient_privilege THEN
+      EXECUTE 'SELECT cron.unschedule($1)' USING id;
+    END;
+  END IF;
+  IF now() > qb_fire.run_at + interval '1 day' THEN
+    RAISE WARNING 'the run of % was missed at %: the server was down then', qb_fire.entity, qb_fire.run_at
+      USING HINT = 'Call raw.qb_backfill now, if it is still wanted.';
+    RETURN NULL;
+  END IF;
+  RETURN raw.qb_backfill(qb_fire.entity, qb_fire.start_date, qb_fire.end_date, qb_fire.chunk_days, qb_fire.page_size,
+                         qb_fire.window_on, qb_fire.execution_date, qb_fire.connection);
+END
+$$;
+
+CREATE FUNCTION raw.qb_schedule_once(
+  run_at         timestamptz,                   -- when; the next whole minute
+  entity         text,
+  start_date     date,
+  end_date       date,
+  chunk_days     int DEFAULT 7,
+  page_size      int DEFAULT 100,
+  window_on      text DEFAULT 'updated',
+  execution_date timestamptz DEFAULT NULL,
+  connection     text DEFAULT 'default'
+) RETURNS bigint                                -- the job, see cron.job and cron.job_run_details
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  minute timestamptz;
+  clock timestamp;
+  job text;
+  id bigint;
+BEGIN
+  IF to_regclass('cron.job') IS NULL THEN
+    RAISE EXCEPTION 'pg_cron is not installed in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
+      HINT = 'CREATE EXTENSION pg_cron in the database that cron.database_name names; it needs shared_preload_libraries.';
+  END IF;
+  IF qb_schedule_once.run_at IS NULL THEN
+    RAISE EXCEPTION 'run_at must not be null' USING ERRCODE = 'null_value_not_allowed',
+      HINT = 'SELECT raw.qb_schedule_once(''2026-01-31 02:00+00'', ''invoices'', ''2026-01-01'', ''2026-01-30'');';
+  END IF;
+  minute := date_trunc('minute', qb_schedule_once.run_at + interval '1 minute' - interval '1 microsecond');
+  IF NOT isfinite(qb_schedule_once.run_at) OR minute < now() OR minute > now() + interval '360 days' THEN
+    RAISE EXCEPTION 'run_at is %', qb_schedule_once.run_at USING ERRCODE = 'invalid_parameter_value',
+      DETAIL = 'It must be a time from now to 360 days ahead.';
+  END IF;
+  IF qb_schedule_once.start_date IS NULL OR qb_schedule_once.end_date IS NULL THEN
+    RAISE EXCEPTION '% must not be null', CASE WHEN qb_schedule_once.start_date IS NULL THEN 'start_date' ELSE 'end_date' END
+      USING ERRCODE = 'null_value_not_allowed';
+  END IF;
+  PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
+
+  clock := minute AT TIME ZONE coalesce(current_setting('cron.timezone', true), 'GMT');
+  job := format('qbo_raw once: %s %s %s to %s at %s', qb_schedule_once.connection, raw.qb_entity(qb_schedule_once.entity),
+                qb_schedule_once.start_date, qb_schedule_once.end_date, to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'));
+  EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO id
+    USING job, to_char(clock, 'FMMI FMHH24 FMDD FMMM "*"'),
+          format('CALL raw.qb_wait(raw.qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
+                 qb_schedule_once.start_date, qb_schedule_once.end_date, qb_schedule_once.chunk_days, qb_schedule_once.page_size,
+                 qb_schedule_once.window_on, qb_schedule_once.execution_date, qb_schedule_once.connection);
+  RETURN id;
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+  raw.qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text),
+  raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) FROM PUBLIC;

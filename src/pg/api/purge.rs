@@ -1,0 +1,85 @@
+//! `raw.qb_purge_reports`: deletes old report rows and runs that say nothing any more about what is covered.
+
+use super::need;
+use crate::domain::entity::{Entity, catalogue};
+use crate::error::Result;
+use crate::pg::raise::Raised;
+use crate::pg::statement::{Statement, Target};
+use crate::pg::tables::{self, Tables};
+use crate::pg::{launch, owner, spi};
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+fn qb_purge_before(before: Option<TimestampWithTimeZone>) -> Raised<String> {
+    Ok(purge(need(before, "older_than")?)?)
+}
+
+fn purge(before: TimestampWithTimeZone) -> Result<String> {
+    launch::need_writable()?;
+    let connections =
+        Statement::fixed("SELECT c.connection, c.target_schema::text FROM raw.qb_config c ORDER BY 1");
+    let connections =
+        spi::read(&connections, &[], |row| Ok((row.need::<String>(1)?, row.need::<String>(2)?)))?;
+    let (mut reports, mut runs) = (0, 0);
+    for (connection, schema) in &connections {
+        for entity in catalogue() {
+            if let Some(tables) = tables::find(&Target::new(schema, entity))? {
+                reports += purge_reports(&tables, entity, connection, before)?;
+                runs += purge_runs(&tables, entity, connection, before)?;
+            }
+        }
+    }
+    Ok(format!("{reports} report rows and {runs} runs deleted; what is covered stays as it was"))
+}
+
+/// Rows that are the newest of some day stay, however old they are, and so do those of live runs.
+fn purge_reports(
+    tables: &Tables,
+    entity: &Entity,
+    connection: &str,
+    before: TimestampWithTimeZone,
+) -> Result<usize> {
+    let old = Statement::on(
+        "SELECT p.report_id FROM %report AS p
+          WHERE p.finished_at OPERATOR(pg_catalog.<) $1
+            AND NOT EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) p.run_id
+                                                      AND r.status IN ('queued', 'running'))
+         EXCEPT SELECT d.report_id FROM raw.qb_days($2, $3, 'updated') AS d
+         EXCEPT SELECT d.report_id FROM raw.qb_days($2, $3, 'created') AS d",
+        &tables.target,
+    );
+    let old =
+        spi::read(&old, &[before.into(), entity.name.into(), connection.into()], |row| row.need::<i64>(1))?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let delete = Statement::on(
+        "DELETE FROM %report AS p WHERE p.report_id OPERATOR(pg_catalog.=) ANY ($1)",
+        &tables.target,
+    );
+    let deleted = old.len();
+    // A trigger on the table runs as its owner.
+    owner::run_as(tables.report_owner, || spi::run(&delete, &[old.into()]))?;
+    Ok(deleted)
+}
+
+/// Runs that no report row speaks of any more.
+fn purge_runs(
+    tables: &Tables,
+    entity: &Entity,
+    connection: &str,
+    before: TimestampWithTimeZone,
+) -> Result<usize> {
+    let delete = Statement::on(
+        "DELETE FROM raw.qb_run AS r
+          WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.entity OPERATOR(pg_catalog.=) $2
+            AND r.finished_at OPERATOR(pg_catalog.<) $3 AND r.status NOT IN ('queued', 'running')
+            AND NOT EXISTS (SELECT 1 FROM %report p WHERE p.run_id OPERATOR(pg_catalog.=) r.run_id)
+         RETURNING r.run_id",
+        &tables.target,
+    );
+    let deleted = spi::write(&delete, &[connection.into(), entity.name.into(), before.into()], |row| {
+        row.get::<i64>(1)
+    })?;
+    Ok(deleted.len())
+}

@@ -1,0 +1,106 @@
+//! `raw.qb_resume`: a run that ended before it was whole goes on. `raw.qb_backfill_windows`: a run for windows named one by
+//! one, which is what `qb_retry_failed` and `qb_fill_gaps` come down to.
+
+use super::{checked_page_size, need};
+use crate::domain::entity::Entity;
+use crate::domain::window::{self, WindowOn};
+use crate::error::{Error, Result};
+use crate::pg::queue::{self, Named, Queued};
+use crate::pg::raise::{self, Raised};
+use crate::pg::statement::Statement;
+use crate::pg::{config, launch, run, spi, time};
+use pgrx::datum::AnyArray;
+use pgrx::prelude::*;
+
+#[pg_extern(sql = false)]
+fn qb_resume(run_id: Option<i64>) -> Raised<i64> {
+    Ok(resume(need(run_id, "run_id")?)?)
+}
+
+fn resume(id: i64) -> Result<i64> {
+    launch::need_writable()?;
+    let found = queue::find(id)?;
+    let known = configured(&found.connection)?;
+    let say = |text: &str| raise::notice(["run ", &id.to_string(), text].concat(), None);
+    match found.status.as_str() {
+        "running" if found.cancelling => return Err(Error::Cancelling { run_id: id }),
+        "queued" => say(" is queued already"),
+        "running" => say(" is running already"),
+        "success" => {
+            say(" is whole already: nothing is left to do");
+            return Ok(id);
+        }
+        _ => {
+            if let Some(twin) = found.twin {
+                raise::notice(
+                    ["run ", &twin.to_string(), " already does the same"].concat(),
+                    Some("SELECT * FROM raw.qb_progress; shows how far it is."),
+                );
+                return Ok(twin);
+            }
+            queue::again(id)?;
+            say(&format!(" goes on: {} of {} windows are left", found.left, found.total));
+        }
+    }
+    // A run that lost its worker gets another one.
+    launch::at_commit(known.id);
+    Ok(id)
+}
+
+#[pg_extern(sql = false)]
+fn qb_backfill_windows(
+    entity: Option<&str>,
+    windows: Option<AnyArray>,
+    page_size: Option<i32>,
+    window_on: Option<&str>,
+    connection: Option<&str>,
+) -> Raised<i64> {
+    let entity = Entity::find(need(entity, "entity")?)?;
+    let windows = need(windows, "windows")?;
+    let page_size = checked_page_size(need(page_size, "page_size")?)?;
+    let window_on = WindowOn::parse(need(window_on, "window_on")?)?;
+    let connection = need(connection, "connection")?;
+    launch::need_writable()?;
+    let known = configured(connection)?;
+    // SAFETY: the declared type of the argument is tstzrange[].
+    let array = unsafe { pgrx::datum::DatumWithOid::new(windows, windows.oid()) };
+    let cut = Statement::fixed(
+        "SELECT pg_catalog.lower(w), pg_catalog.upper(w) FROM pg_catalog.unnest($1::tstzrange[]) AS w",
+    );
+    let windows = spi::read(&cut, &[array], |row| run::window(&row))?;
+    let windows = window::listed(windows, time::now().date_naive())?;
+    let asked = Named {
+        entity,
+        windows: &windows,
+        page_size: page_size.min(known.page_size),
+        window_on,
+        connection,
+        connection_id: known.id,
+    };
+    let id = match queue::named(&asked)? {
+        Queued::Busy { id } => {
+            raise::notice(
+                ["run ", &id.to_string(), " already does this"].concat(),
+                Some("SELECT * FROM raw.qb_progress; shows how far it is."),
+            );
+            id
+        }
+        Queued::New { id, windows, busy } => {
+            let others = busy.map(|run| format!("; run {run} is at the others")).unwrap_or_default();
+            let what = if windows == 1 { "window" } else { "windows" };
+            raise::notice(format!("run {id} of {}: {windows} {what}{others}", entity.name), None);
+            id
+        }
+    };
+    launch::at_commit(known.id);
+    Ok(id)
+}
+
+/// The connection, with all that a run needs.
+pub fn configured(connection: &str) -> Result<config::Summary> {
+    let known = config::summary(connection)?;
+    match known.missing {
+        Some(missing) => Err(Error::NotConfigured { connection: connection.to_owned(), missing }),
+        None => Ok(known),
+    }
+}

@@ -1,0 +1,80 @@
+//! The line to QuickBooks: what a run, a count and a check share. A connection's threads, its token, its pace and its budget.
+
+use super::config::Connection;
+use super::guc;
+use super::latch;
+use super::spi;
+use super::token::Keeper;
+use super::usage;
+use crate::domain::fetch::Limits;
+use crate::domain::pace::Pacer;
+use crate::error::Result;
+use crate::http::agent::{self, Hosts};
+use crate::http::pool::{Context, Pool};
+use std::path::PathBuf;
+
+/// Pages of a window, at most, and how often a window is read again because records moved.
+const PAGE_CAP: u32 = 10_000;
+const REREADS: u32 = 3;
+
+/// Intuit's limits for a company, whatever is set: 500 requests a minute, 10 a second.
+const INTUIT: (u32, u32) = (500, 10);
+
+/// An open line. Dropped, its threads end.
+pub struct Line {
+    pub pool: Pool,
+    pub keeper: Keeper,
+}
+
+impl Line {
+    /// Opens the line of a connection whose lock the caller holds: so many threads, pages of so many records.
+    pub fn open(connection: &Connection, lanes: usize, page_size: u32) -> Result<Line> {
+        let settings = guc::http();
+        let hosts = hosts(connection)?;
+        let agent = agent::agent(&settings, &hosts)?;
+        let keeper = Keeper::new(connection, &agent, &hosts);
+        let recent = spi::transaction(|| usage::last_pace(&connection.name))?;
+        let allowance = spi::transaction(|| usage::allowance(&connection.name))?;
+        let context = Context {
+            agent,
+            api_base: hosts.api.clone(),
+            realm: connection.realm.clone(),
+            limits: Limits { page_size, backoff: guc::backoff(), page_cap: PAGE_CAP, rereads: REREADS },
+            max_body_size: settings.max_body_size,
+            spool_dir: spool_dir(),
+            secrets: vec![connection.client_secret.clone()],
+            allowance,
+            wake: latch::waker(),
+        };
+        let pool = Pool::start(lanes, context, pacer(&hosts), &recent)?;
+        Ok(Line { pool, keeper })
+    }
+
+    /// Gets the threads another token, or tells them why there is none.
+    pub fn renew(&self, refused: Option<u64>, given_up: impl FnMut() -> Result<bool>) {
+        match self.keeper.renew(refused, given_up) {
+            Ok(token) => self.pool.give_token(token),
+            Err(failure) => self.pool.no_token(*failure),
+        }
+    }
+}
+
+/// Where the services of a connection are.
+pub fn hosts(connection: &Connection) -> Result<Hosts> {
+    Hosts::new(connection.environment, guc::api_base_url().as_deref(), guc::oauth_base_url().as_deref())
+}
+
+fn pacer(hosts: &Hosts) -> Pacer {
+    let (minute, second) = guc::pace();
+    if hosts.is_intuit() {
+        Pacer::new(minute.min(INTUIT.0), second.min(INTUIT.1))
+    } else {
+        Pacer::new(minute, second)
+    }
+}
+
+/// The server's own directory for temporary files; a worker's current directory is the data directory.
+fn spool_dir() -> PathBuf {
+    let dir = PathBuf::from("base/pgsql_tmp");
+    if dir.is_dir() || std::fs::create_dir(&dir).is_ok() { dir } else { std::env::temp_dir() }
+}
