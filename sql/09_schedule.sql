@@ -66,7 +66,7 @@ BEGIN
       HINT = 'SELECT raw.qb_schedule_once(''2026-01-31 02:00+00'', ''invoices'', ''2026-01-01'', ''2026-01-30'');';
   END IF;
   minute := date_trunc('minute', qb_schedule_once.run_at + interval '1 minute' - interval '1 microsecond');
-  IF NOT isfinite(qb_schedule_once.run_at) OR minute < now() OR minute > now() + interval '360 days' THEN
+  IF NOT isfinite(qb_schedule_once.run_at) OR qb_schedule_once.run_at < now() OR minute > now() + interval '360 days' THEN
     RAISE EXCEPTION 'run_at is %', qb_schedule_once.run_at USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It must be a time from now to 360 days ahead.';
   END IF;
@@ -77,8 +77,11 @@ BEGIN
   PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
 
   clock := minute AT TIME ZONE coalesce(current_setting('cron.timezone', true), 'GMT');
-  job := format('qbo_raw once: %s %s %s to %s at %s', qb_schedule_once.connection, raw.qb_entity(qb_schedule_once.entity),
-                qb_schedule_once.start_date, qb_schedule_once.end_date, to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'));
+  -- A name has 63 characters at most; the same call has the same name, and so is the same job.
+  job := format('qbo once %s %s %s', raw.qb_entity(qb_schedule_once.entity), to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                left(md5(concat_ws('|', qb_schedule_once.connection, qb_schedule_once.start_date, qb_schedule_once.end_date,
+                                   qb_schedule_once.chunk_days, qb_schedule_once.page_size, qb_schedule_once.window_on,
+                                   extract(epoch FROM qb_schedule_once.execution_date))), 8));
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO id
     USING job, to_char(clock, 'FMMI FMHH24 FMDD FMMM "*"'),
           format('CALL raw.qb_wait(raw.qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,

@@ -77,6 +77,30 @@ impl<'a> Database<'a> {
             .unwrap();
     }
 
+    /// Goes through the consent of the company, as a person with a browser does; the address the browser was sent back to.
+    pub fn consent(&self, connection: &str) -> String {
+        let url =
+            self.value(&format!("SELECT raw.qb_authorize_url('https://books.example/back', '{connection}')"));
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
+        let answer = agent.get(&url).call().unwrap();
+        assert_eq!(answer.status().as_u16(), 302, "{url}");
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    }
+
+    /// Authorizes the default connection again.
+    pub fn authorize(&self) {
+        let callback = self.consent("default");
+        self.client().execute("SELECT raw.qb_authorize($1)", &[&callback]).unwrap();
+    }
+
+    /// What psql shows for statements.
+    pub fn psql(&self, text: &str) -> String {
+        let output = self.server.run("psql", &["-X", "-d", &self.name, "-c", text]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A setting of the database, which the worker reads when it starts.
     pub fn set(&self, setting: &str, value: &str) {
         let text = format!("LOAD 'qbo_raw'; ALTER DATABASE {} SET {setting} = '{value}'", self.name);
@@ -210,7 +234,7 @@ impl<'a> Database<'a> {
                 AND count(*) = r.windows_total AND count(*) = r.windows_done
                 AND sum(p.row_count) = r.row_count AND sum(p.inserted_count) = r.inserted_count
                 AND sum(p.updated_count) = r.updated_count AND sum(p.skipped_count) = r.skipped_count
-                AND sum(p.rejected_count) = r.rejected_count AND sum(p.request_count) = r.request_count
+                AND sum(p.rejected_count) = r.rejected_count AND (SELECT sum(a.request_count) FROM raw.backfill_report_{entity} a WHERE a.run_id = r.run_id) = r.request_count
                 AND r.row_count = r.inserted_count + r.updated_count + r.skipped_count + r.rejected_count
                FROM raw.backfill_report_{entity} p JOIN raw.qb_run r USING (run_id)
               WHERE r.run_id = {run} AND p.status = 'success' GROUP BY r.run_id"

@@ -50,6 +50,11 @@ impl Sim {
         &self.url
     }
 
+    /// Lets the company of `other` be reached here as well, as all companies are at Intuit's; faults and limits stay its own.
+    pub fn add_company(&self, other: &Sim) {
+        self.server.add_neighbour(other.server.clone());
+    }
+
     /// The certificate authority to trust, with TLS.
     pub fn ca_file(&self) -> Option<&Path> {
         self.server.identity().map(|identity| identity.ca_file.as_path())

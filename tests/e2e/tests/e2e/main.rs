@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod arguments;
+mod authorize;
 mod backfill;
 mod faults;
 mod keep;
+mod resume;
 mod rights;
 mod secrets;
 mod stop;
 mod tokens;
+mod verify;
 mod watch;

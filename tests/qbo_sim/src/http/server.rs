@@ -22,6 +22,8 @@ const MOST_CONNECTIONS: usize = 256;
 pub struct Server {
     state: Mutex<State>,
     identity: Option<Identity>,
+    /// Other companies that are reached here too.
+    neighbours: Mutex<Vec<Arc<Server>>>,
     /// The sockets that are open, so that they can be shut; None once the server has stopped.
     sockets: Mutex<Option<HashMap<u64, TcpStream>>>,
     stopped: Condvar,
@@ -33,6 +35,7 @@ impl Server {
         Server {
             state: Mutex::new(state),
             identity,
+            neighbours: Mutex::new(Vec::new()),
             sockets: Mutex::new(Some(HashMap::new())),
             stopped: Condvar::new(),
         }
@@ -46,6 +49,24 @@ impl Server {
     /// The identity, with TLS.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    /// Lets another company be reached here as well.
+    pub fn add_neighbour(&self, other: Arc<Server>) {
+        self.neighbours().push(other);
+    }
+
+    fn neighbours(&self) -> MutexGuard<'_, Vec<Arc<Server>>> {
+        self.neighbours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The neighbour that a request is for; None: it is for this company.
+    fn neighbour(&self, request: &Incoming) -> Option<Arc<Server>> {
+        let neighbours = self.neighbours();
+        if neighbours.is_empty() || self.lock().is_for(request) {
+            return None;
+        }
+        neighbours.iter().find(|other| other.lock().is_for(request)).cloned()
     }
 
     fn sockets(&self) -> MutexGuard<'_, Option<HashMap<u64, TcpStream>>> {
@@ -135,6 +156,9 @@ impl Server {
 
     /// Answers one request. None: the connection is not to be used again.
     fn answer(&self, connection: Connection, request: &Incoming) -> Option<Connection> {
+        if let Some(other) = self.neighbour(request) {
+            return other.answer(connection, request);
+        }
         let pause = |length| self.pause(length);
         if request.path.starts_with("/sim/") {
             let answer = control::answer(&mut self.lock(), request);

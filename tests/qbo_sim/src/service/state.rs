@@ -66,6 +66,14 @@ impl State {
         Utc::now() + self.skew
     }
 
+    /// Whether a request names this company, by its realm or by one of its tokens.
+    pub fn is_for(&self, request: &Incoming) -> bool {
+        match request.path.strip_prefix("/v3/company/") {
+            Some(rest) => rest.split('/').next() == Some(self.realm.as_str()),
+            None => request.form().get("refresh_token").is_some_and(|token| self.tokens.is_known(token)),
+        }
+    }
+
     /// Takes a request in.
     pub fn arrive(&mut self, request: &Incoming) -> Arrival {
         let arrival =

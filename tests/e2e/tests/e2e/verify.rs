@@ -1,0 +1,292 @@
+//! Asking without loading: verification, the dry run, the doctor, and what all of it costs.
+
+use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_sim::{Fault, Options, When};
+
+fn company() -> Database<'static> {
+    Database::with(Options { counts: vec![("Invoice".to_owned(), 300)], ..Options::default() })
+}
+
+/// Windows that are not the same, with what is said of them.
+fn verdicts(db: &Database) -> Vec<Vec<String>> {
+    db.rows(&format!(
+        "SELECT to_char(window_start AT TIME ZONE 'UTC', 'MM-DD'), missing, changed_since, verdict
+           FROM raw.qb_verify('invoices', {RANGE}) WHERE verdict <> 'same'"
+    ))
+}
+
+#[test]
+fn a_run_counts_its_range_at_the_end() {
+    let db = company();
+    let run = db.backfill("invoices");
+    assert_eq!(
+        db.rows(&format!("SELECT source_count, stored_count FROM raw.qb_run WHERE run_id = {run}")),
+        [["300", "300"]]
+    );
+    // A record that came into the range behind our back, where the run had read already.
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-23T".to_owned()), Fault::Stall(seconds(1)));
+    let run = db.queue("invoices");
+    wait_until("the last windows are read", seconds(10), || {
+        db.sim.requests().iter().any(|request| request.n > 15 && request.statement.contains("2025-09-23"))
+    });
+    let added = db.sim.insert("Invoice").unwrap();
+    assert!(db.sim.set_updated("Invoice", &added, "2025-07-02T10:00:00Z".parse().unwrap()));
+    let (mut client, heard) = db.listening();
+    client.batch_execute(&format!("CALL raw.qb_wait({run})")).unwrap();
+    assert_eq!(
+        db.rows(&format!("SELECT status, source_count, stored_count FROM raw.qb_run WHERE run_id = {run}")),
+        [["success", "301", "300"]]
+    );
+    assert!(
+        heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line == "WARNING: QuickBooks counts 301 records in the range, the table holds 300"),
+        "{heard:?}"
+    );
+    assert_eq!(verdicts(&db), [["07-01", "1", "0", "missing"]]);
+}
+
+#[test]
+fn a_count_that_fails_does_not_fail_the_run() {
+    let db = company();
+    db.set("qbo_raw.max_retries", "1");
+    db.sim.fault(When::Statement("COUNT(*)".to_owned()), Fault::named("500").unwrap());
+    let run = db.backfill("invoices");
+    assert_eq!(db.of_run(run, "source_count"), "");
+    assert_eq!(db.value("SELECT requests FROM raw.qb_api_usage WHERE outcome = 'count'"), "2");
+}
+
+#[test]
+fn verification_tells_missing_records_from_those_that_changed() {
+    let db = company();
+    db.backfill("invoices");
+    assert!(verdicts(&db).is_empty());
+    // One is lost here, one changed there, one was deleted there.
+    let of = |day: &str| {
+        let find = format!(
+            "SELECT id FROM raw.qb_invoices WHERE extract_window_start_utc = '{day}Z' ORDER BY id LIMIT 1"
+        );
+        db.value(&find)
+    };
+    let (lost, changed, deleted) = (of("2025-07-08"), of("2025-07-15"), of("2025-07-22"));
+    db.exec(&format!("DELETE FROM raw.qb_invoices WHERE id = '{lost}'"));
+    assert!(db.sim.set_updated("Invoice", &changed, chrono::Utc::now()));
+    assert!(db.sim.delete("Invoice", &deleted));
+    let (mut client, heard) = db.listening();
+    client.batch_execute(&format!("SELECT * FROM raw.qb_verify('invoices', {RANGE})")).unwrap();
+    assert_eq!(
+        *heard.lock().unwrap(),
+        ["WARNING: 1 records of invoices are missing in 1 windows that were fetched"]
+    );
+    let wrong = [
+        ["07-08", "1", "0", "missing"],
+        ["07-15", "0", "1", "changed since"],
+        ["07-22", "0", "1", "changed since"],
+    ];
+    assert_eq!(verdicts(&db), wrong);
+    // The changed one is no loss: the window of today has it.
+    let today =
+        "SELECT in_quickbooks, in_table, verdict FROM raw.qb_verify('invoices', current_date, current_date)";
+    assert_eq!(db.rows(today), [["1", "0", "not over yet"]]);
+    db.exec("CALL raw.qb_wait(raw.qb_backfill('invoices', current_date, current_date))");
+    assert_eq!(db.rows(today), [["1", "1", "same"]]);
+    // Windows that were never fetched, failed, or were cut otherwise.
+    let rest = db.rows(
+        "SELECT verdict, count(*) FROM raw.qb_verify('invoices', '2025-06-01', '2025-06-30', 10) GROUP BY 1",
+    );
+    assert_eq!(rest, [["same", "3"]], "nothing there, nothing here");
+    db.exec("DELETE FROM raw.backfill_report_invoices WHERE window_start = '2025-07-08Z'");
+    assert_eq!(verdicts(&db)[0], ["07-08", "1", "0", "not fetched"]);
+    // By the time of creation it is another question.
+    let created = "SELECT sum(in_table) - sum(in_quickbooks) FROM raw.qb_verify('invoices', '2020-01-01', current_date, 5000, 'created')";
+    assert_eq!(db.value(created), "0", "one is lost, one deleted");
+}
+
+#[test]
+fn rejects_count_as_held() {
+    let db = company();
+    let id = db.sim.ids("Invoice")[7].clone();
+    let text = db.sim.record("Invoice", &id).unwrap().replacen("{", "{\"Bad\":\"\\u0000\",", 1);
+    assert!(db.sim.patch("Invoice", &id, &text));
+    let run = db.backfill("invoices");
+    assert_eq!(db.of_run(run, "rejected_count"), "1");
+    assert_eq!(db.of_run(run, "source_count = stored_count"), "t");
+    assert!(verdicts(&db).is_empty());
+}
+
+#[test]
+fn a_plan_says_what_a_run_will_cost_and_the_run_costs_that() {
+    let db = company();
+    let (mut client, heard) = db.listening();
+    let plan = qbo_e2e::rows(
+        &mut client,
+        &format!(
+            "SELECT count(*), sum(records), sum(requests) FROM raw.qb_plan('invoices', {RANGE}, 14, 20)"
+        ),
+    )
+    .unwrap();
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(plan[0][..2], ["7", "300"]);
+    let cost = plan[0][2].clone();
+    assert_eq!(
+        heard[0],
+        format!("NOTICE: 7 windows, 300 records: {cost} requests, less than a minute at 1000000 a minute")
+    );
+    assert_eq!(heard[1], "NOTICE: 7 of 500000 requests of this month are spent");
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 14, 20)"));
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "request_count"), cost);
+    assert_eq!(
+        db.rows("SELECT connection, month = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'), entity, outcome, requests, budget FROM raw.qb_api_usage"),
+        [
+            ["default", "t", "invoices", "count", "8", "500000"],
+            ["default", "t", "invoices", "success", cost.as_str(), "500000"]
+        ]
+    );
+    assert_eq!(
+        db.number("SELECT max(of_month) FROM raw.qb_api_usage"),
+        db.sim.request_count() as i64,
+        "every request"
+    );
+    for (call, sqlstate) in [
+        ("raw.qb_plan(NULL, '2025-07-01', '2025-07-02')", "22004"),
+        ("raw.qb_plan('invoices', '2025-07-01', '2025-07-02', page_size => 1001)", "22023"),
+        ("raw.qb_plan('invoices', '2025-07-02', '2025-07-01')", "22023"),
+        ("raw.qb_verify('invoices', '2025-07-01', NULL)", "22004"),
+        ("raw.qb_verify('invoices', '1991-01-01', '2025-07-01', 1)", "22023"),
+        ("raw.qb_verify('invoices', '2025-07-01', '2025-07-01', connection => 'nobody')", "22023"),
+    ] {
+        assert_eq!(db.refused(&format!("SELECT * FROM {call}")).sqlstate, sqlstate, "{call}");
+    }
+}
+
+#[test]
+fn the_budget_of_the_month_is_kept() {
+    let db = company();
+    db.exec("UPDATE raw.qb_config SET monthly_budget = 20");
+    let (mut client, heard) = db.listening();
+    client.batch_execute(&format!("SELECT * FROM raw.qb_plan('invoices', {RANGE})")).unwrap();
+    assert_eq!(heard.lock().unwrap().last().unwrap(), "WARNING: the run would pass the budget of the month");
+    let spent = db.sim.request_count();
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "partial");
+    assert_eq!(db.sim.request_count(), 20, "not one request more");
+    assert_eq!(db.of_run(run, "error_code"), "budget_spent");
+    assert_eq!(db.of_run(run, "windows_failed"), "0", "what was not asked for has not failed");
+    assert!(
+        db.number(&format!("SELECT windows_done FROM raw.qb_run WHERE run_id = {run}"))
+            >= 20 - spent as i64 - 4
+    );
+    let error = db.refused(&format!("CALL raw.qb_wait({run})"));
+    assert!(error.hint.contains("raw.qb_resume") && error.hint.contains("next month"), "{error:?}");
+    // Nothing is left, so nothing is asked.
+    let error = db.refused(&format!("SELECT * FROM raw.qb_verify('invoices', {RANGE})"));
+    assert_eq!(error.sqlstate, "53400");
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "partial");
+    assert_eq!(db.sim.request_count(), 20);
+    // The next month.
+    db.exec("UPDATE raw.qb_usage SET month = month - interval '1 month'");
+    db.exec("UPDATE raw.qb_config SET monthly_budget = 500000");
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", run);
+    assert_eq!(db.number("SELECT sum(requests) FROM raw.qb_api_usage"), db.sim.request_count() as i64);
+}
+
+#[test]
+fn requests_of_a_cancelled_run_are_accounted_for() {
+    let db = company();
+    db.sim.fault(When::From(4), Fault::Stall(seconds(30)));
+    let run = db.queue("invoices");
+    wait_until("it stalls", seconds(10), || db.sim.request_count() >= 6);
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    assert_eq!(db.ended(run), "cancelled");
+    assert_eq!(db.number("SELECT sum(requests) FROM raw.qb_api_usage"), db.sim.request_count() as i64);
+}
+
+#[test]
+fn who_asks_while_a_run_works_is_told_which() {
+    let db = company();
+    db.sim.fault(When::From(2), Fault::Stall(seconds(30)));
+    let run = db.queue("invoices");
+    wait_until("it works", seconds(10), || db.sim.request_count() >= 2);
+    let error = db.refused(&format!("SELECT * FROM raw.qb_verify('invoices', {RANGE})"));
+    assert_eq!(error.sqlstate, "55006");
+    assert!(error.hint.contains(&format!("CALL raw.qb_wait({run});")), "{error:?}");
+    let found = db.rows("SELECT ok, result FROM raw.qb_check() WHERE subject = 'query'");
+    assert_eq!(found, [["t", "a run is at work on it"]]);
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    db.ended(run);
+}
+
+#[test]
+fn a_question_can_be_interrupted_and_holds_nothing_up() {
+    let db = company();
+    db.sim.fault(When::Always, Fault::Stall(seconds(30)));
+    let mut client = db.client();
+    client.batch_execute("SET statement_timeout = '500ms'").unwrap();
+    let began = std::time::Instant::now();
+    let error = qbo_e2e::refused(&mut client, &format!("SELECT * FROM raw.qb_verify('invoices', {RANGE})"));
+    assert_eq!(error.sqlstate, "57014");
+    assert!(began.elapsed() < seconds(2));
+    db.sim.clear_faults();
+    wait_until("the errand ends", seconds(5), || {
+        db.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw errand' AND datname = current_database()") == 0
+    });
+    // A run that is queued while an errand has the connection is worked on afterwards.
+    db.sim.fault(When::Statement("COUNT(*)".to_owned()), Fault::Stall(seconds(1)));
+    let run = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| db.rows(&format!("SELECT * FROM raw.qb_plan('invoices', {RANGE}, 100)")));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let run = db.queue("invoices");
+        asking.join().unwrap();
+        run
+    });
+    assert_eq!(db.ended(run), "success");
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let server = Server::private("max_worker_processes = 8");
+    let db = Database::on(&server, Options::default());
+    let wrong = |db: &Database| db.rows("SELECT subject, what_to_do <> '' FROM raw.qb_check() WHERE NOT ok");
+    assert_eq!(wrong(&db), [["after a restart", "t"]], "neither preloaded nor a tick");
+    assert_eq!(
+        db.rows("SELECT subject FROM raw.qb_check()").concat(),
+        [
+            "server",
+            "worker slots",
+            "schema",
+            "credentials",
+            "token",
+            "query",
+            "clock",
+            "after a restart",
+            "runs"
+        ]
+    );
+    db.sim.fault(When::Always, Fault::named("403").unwrap());
+    assert_eq!(wrong(&db), [["query", "t"], ["after a restart", "t"]]);
+    db.sim.clear_faults();
+    db.exec("REVOKE CREATE ON SCHEMA raw FROM qbo_raw_owner");
+    assert_eq!(wrong(&db)[0], ["schema", "t"]);
+    db.exec("GRANT CREATE ON SCHEMA raw TO qbo_raw_owner");
+    db.sim.revoke_tokens();
+    db.sim.expire_access_tokens();
+    db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
+    assert_eq!(wrong(&db)[0], ["token", "t"]);
+    assert_eq!(wrong(&db)[0], ["credentials", "t"], "now it is known");
+    db.exec("UPDATE raw.qb_config SET refresh_token = NULL");
+    assert_eq!(
+        db.rows("SELECT result FROM raw.qb_check() WHERE subject = 'credentials'"),
+        [["not set: refresh_token"]]
+    );
+    assert_eq!(db.refused("SELECT * FROM raw.qb_check('nobody')").sqlstate, "22023");
+    let off =
+        Database::on(&server, Options { clock_skew: chrono::TimeDelta::minutes(10), ..Options::default() });
+    assert_eq!(wrong(&off)[0], ["clock", "t"]);
+}
