@@ -113,6 +113,20 @@ BEGIN
 END
 $$;
 
+-- What pg_stat_activity hides from others: free slots for workers, and whether the launcher is there. The launcher of
+-- logical replication counts as a background worker too.
+CREATE FUNCTION raw.qb_workers(
+  OUT free int, OUT launcher boolean
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (current_setting('max_worker_processes')::int - count(*) FILTER (WHERE a.backend_type NOT IN (
+            'client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer', 'startup',
+            'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer', 'io worker',
+            'standalone backend')))::int,
+         coalesce(bool_or(a.backend_type = 'qbo_raw launcher'), false)
+    FROM pg_stat_activity a
+$$;
+
 CREATE FUNCTION raw.qb_check(
   connection text DEFAULT 'default'
 ) RETURNS TABLE (
@@ -146,11 +160,7 @@ BEGIN
                      WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on, but not in a copy of production.' END;
   RETURN NEXT;
 
-  -- The logical replication launcher takes one slot as well; it counts as a background worker.
-  SELECT current_setting('max_worker_processes')::int - count(*) INTO free FROM pg_stat_activity a
-   WHERE a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer',
-                                'startup', 'walreceiver', 'walsender', 'walwriter', 'archiver', 'slotsync worker', 'walsummarizer',
-                                'io worker', 'standalone backend');
+  SELECT w.free, w.launcher INTO free, preloaded FROM raw.qb_workers() w;
   subject := 'worker slots';
   ok := free > 0;
   result := format('%s of %s free', free, current_setting('max_worker_processes'));
@@ -196,7 +206,6 @@ BEGIN
     END;
   END IF;
 
-  preloaded := EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.backend_type = 'qbo_raw launcher');
   IF to_regclass('cron.job') IS NOT NULL THEN
     BEGIN
       EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
@@ -225,4 +234,4 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION raw.qb_verify(text, date, date, int, text, text), raw.qb_plan(text, date, date, int, int, text, text),
-  raw.qb_check(text) FROM PUBLIC;
+  raw.qb_workers(), raw.qb_check(text) FROM PUBLIC;

@@ -14,20 +14,17 @@ CREATE FUNCTION raw.qb_fire(
 ) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  id bigint;
+  command text;
 BEGIN
   -- pg_cron knows no year.
   IF now() < qb_fire.run_at - interval '1 minute' THEN
     RETURN NULL;
   END IF;
-  EXECUTE 'SELECT j.jobid FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user' INTO id USING qb_fire.job;
-  IF id IS NOT NULL THEN
-    -- The job stays, switched off, beside the evidence in cron.job_run_details; who may not switch it off removes it.
-    BEGIN
-      EXECUTE 'SELECT cron.alter_job(job_id => $1, active => false)' USING id;
-    EXCEPTION WHEN insufficient_privilege THEN
-      EXECUTE 'SELECT cron.unschedule($1)' USING id;
-    END;
+  EXECUTE 'SELECT j.command FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user' INTO command USING qb_fire.job;
+  IF command IS NOT NULL THEN
+    -- 30 February never comes. A job that is made inactive would be ended by pg_cron at once, while it waits for its run; so
+    -- it stays as it is, beside the evidence in cron.job_run_details.
+    EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING qb_fire.job, '0 0 30 2 *', command;
   END IF;
   IF now() > qb_fire.run_at + interval '1 day' THEN
     RAISE WARNING 'the run of % was missed at %: the server was down then', qb_fire.entity, qb_fire.run_at
@@ -76,7 +73,8 @@ BEGIN
   END IF;
   PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
 
-  clock := minute AT TIME ZONE coalesce(current_setting('cron.timezone', true), 'GMT');
+  -- Before pg_cron 1.6 schedules are in GMT always; pg_settings leaves settings out that nobody defined.
+  clock := minute AT TIME ZONE coalesce((SELECT s.setting FROM pg_settings s WHERE s.name = 'cron.timezone'), 'GMT');
   -- A name has 63 characters at most; the same call has the same name, and so is the same job.
   job := format('qbo once %s %s %s', raw.qb_entity(qb_schedule_once.entity), to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
                 left(md5(concat_ws('|', qb_schedule_once.connection, qb_schedule_once.start_date, qb_schedule_once.end_date,

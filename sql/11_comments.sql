@@ -165,10 +165,11 @@ COMMENT ON FUNCTION raw.qb_authorize(text) IS
 COMMENT ON FUNCTION raw.qb_disconnect(text) IS
 'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed.';
 COMMENT ON FUNCTION raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) IS
-'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; the job switches itself off then and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, 55000 no pg_cron in this database.';
+'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; then the job gets a day that never comes, 30 February, and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, 55000 no pg_cron in this database.';
 COMMENT ON FUNCTION raw.qb_purge_reports(interval) IS
 'Deletes report rows older than that which say nothing any more about what is covered, and runs that no row speaks of. Returns how many. Errors: 22004 a NULL, 22023 less than a day.';
 COMMENT ON FUNCTION raw.qb_count(text, date, date, int, text, text, boolean) IS 'COUNT(*) of each window in QuickBooks and in the table; call qb_verify or qb_plan instead.';
+COMMENT ON FUNCTION raw.qb_workers() IS 'Free slots for background workers, and whether the launcher runs; call qb_check instead.';
 COMMENT ON FUNCTION raw.qb_probe(text) IS 'Tries a connection out; call qb_check instead.';
 COMMENT ON FUNCTION raw.qb_purge_before(timestamptz) IS 'Deletes old reports; call qb_purge_reports instead.';
 COMMENT ON FUNCTION raw.qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text) IS 'What the job of qb_schedule_once calls.';

@@ -10,14 +10,14 @@ use super::spi;
 use crate::error::Result;
 use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How often databases with the extension are visited.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// How often the others are looked into, to find out whether they have it by now.
-const SURVEY: Duration = Duration::from_secs(300);
+/// How often the others are looked into, to find out whether they have it by now; a new database at once.
+const SURVEY: Duration = Duration::from_secs(60);
 
 /// How long a visit may take to answer. A database that is just being dropped lets nobody in.
 const VISIT: Duration = Duration::from_secs(10);
@@ -27,7 +27,8 @@ const VISIT: Duration = Duration::from_secs(10);
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qbo_raw_launcher_main(_nothing: pg_sys::Datum) {
     session::open_without_database();
-    let mut known = BTreeSet::new();
+    // Databases that were visited, and whether they have the extension.
+    let mut known = BTreeMap::new();
     let mut surveyed: Option<Instant> = None;
     let mut memory = PgMemoryContexts::new("qbo_raw launcher");
     loop {
@@ -53,23 +54,19 @@ pub extern "C-unwind" fn qbo_raw_launcher_main(_nothing: pg_sys::Datum) {
     }
 }
 
-/// Visits the databases that are known to have the extension; with `survey` all of them.
-fn round(known: &mut BTreeSet<u32>, survey: bool) {
+/// Visits the databases that have the extension, and new ones; with `survey` all of them.
+fn round(known: &mut BTreeMap<u32, bool>, survey: bool) {
     let Ok(databases) = spi::transaction(databases) else { return };
-    known.retain(|database| databases.contains(database));
+    known.retain(|database, _| databases.contains(database));
     for database in databases {
-        if !survey && !known.contains(&database) {
+        if !survey && known.get(&database) == Some(&false) {
             continue;
         }
         // No free slot, or a database that goes away just now: the next round comes.
         if let Ok(Reply::Visited { extension }) =
             errand::ask(pg_sys::Oid::from(database), &Request::Visit, Some(VISIT))
         {
-            if extension {
-                known.insert(database);
-            } else {
-                known.remove(&database);
-            }
+            known.insert(database, extension);
         }
     }
 }

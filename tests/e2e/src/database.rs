@@ -50,6 +50,12 @@ impl<'a> Database<'a> {
     /// On a server of the test's own.
     pub fn on(server: &'a Server, options: Options) -> Self {
         let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Database::named(server, &name, options)
+    }
+
+    /// With a name that something else knows too.
+    pub fn named(server: &'a Server, name: &str, options: Options) -> Self {
+        let name = name.to_owned();
         let sim = Sim::start(options).unwrap();
         // Two copies of one template at once get in each other's way.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -201,23 +207,40 @@ impl<'a> Database<'a> {
         self.number(&find) > 0
     }
 
+    /// Connects another company, whose simulator is reached at the same place; as the connection of that name.
+    pub fn connect_another(&self, sim: &Sim, connection: &str) {
+        self.sim.add_company(sim);
+        let (realm, id, secret, token) = sim.credentials();
+        self.client()
+            .execute(
+                "SELECT raw.qb_connect($1, $2, $3, $4, connection => $5)",
+                &[&realm, &id, &secret, &token, &connection],
+            )
+            .unwrap();
+    }
+
     /// Checks what must hold after a success: every record of the company is stored, equal as jsonb, and nothing else.
     pub fn check_equal(&self, entity: &str, qbo: &str) {
+        self.check_equal_in("raw", &self.sim, entity, qbo);
+    }
+
+    /// The same for a company with its tables in another schema.
+    pub fn check_equal_in(&self, schema: &str, sim: &Sim, entity: &str, qbo: &str) {
         let mut client = self.client();
         client.batch_execute("CREATE TEMP TABLE truth (id text PRIMARY KEY, payload jsonb)").unwrap();
         let insert = client
             .prepare("INSERT INTO truth SELECT * FROM unnest($1::text[], $2::text[]::jsonb[])")
             .unwrap();
-        for ids in self.sim.ids(qbo).chunks(1_000) {
-            let records: Vec<String> = ids.iter().map(|id| self.sim.record(qbo, id).unwrap()).collect();
+        for ids in sim.ids(qbo).chunks(1_000) {
+            let records: Vec<String> = ids.iter().map(|id| sim.record(qbo, id).unwrap()).collect();
             client.execute(&insert, &[&ids, &records]).unwrap();
         }
         let different = format!(
-            "SELECT count(*) FROM truth t FULL JOIN raw.qb_{entity} d USING (id) WHERE t.payload IS DISTINCT FROM d.payload"
+            "SELECT count(*) FROM truth t FULL JOIN {schema}.qb_{entity} d USING (id) WHERE t.payload IS DISTINCT FROM d.payload"
         );
         let different = rows(&mut client, &different).unwrap();
         assert_eq!(different, vec![vec!["0".to_owned()]], "records that are missing, invented or different");
-        assert_eq!(self.number(&format!("SELECT count(*) FROM raw.qb_{entity}")), self.sim.count(qbo) as i64);
+        assert_eq!(self.number(&format!("SELECT count(*) FROM {schema}.qb_{entity}")), sim.count(qbo) as i64);
     }
 
     /// Checks that the report rows of a run tile its range and that their sums are those of the run.

@@ -6,7 +6,7 @@ mod database;
 mod server;
 
 pub use database::{Database, RANGE, Refused, refused, rows};
-pub use server::Server;
+pub use server::{Server, program};
 
 use std::time::{Duration, Instant};
 

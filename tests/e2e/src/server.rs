@@ -61,6 +61,36 @@ impl Server {
         server
     }
 
+    /// A streaming standby of `primary`, running.
+    pub fn standby(primary: &Server, settings: &str) -> Server {
+        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let data = work().join("clusters").join(&name);
+        let socket = PathBuf::from(format!("/tmp/qbo_raw-{name}"));
+        std::fs::create_dir_all(&socket).unwrap();
+        give_to_server(&socket);
+        succeed(
+            as_server(&program("pg_basebackup"))
+                .args(["-U", "postgres", "-c", "fast", "-X", "stream", "-R", "-h"])
+                .arg(&primary.socket)
+                .arg("-D")
+                .arg(&data),
+        );
+        let conf = data.join("postgresql.conf");
+        let more = format!("\nunix_socket_directories = '{}'\n{settings}\n", socket.display());
+        let text = std::fs::read_to_string(&conf).unwrap() + &more;
+        std::fs::write(&conf, text).unwrap();
+        let server = Server { data, socket };
+        server.watch();
+        server.start();
+        server
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        let output = self.ctl(&["promote"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Ends the server when this process is gone. It outlives us on purpose: nobody is left to wait for it.
     #[allow(clippy::zombie_processes)]
     fn watch(&self) {

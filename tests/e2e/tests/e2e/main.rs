@@ -4,10 +4,13 @@
 mod arguments;
 mod authorize;
 mod backfill;
+mod companies;
 mod faults;
 mod keep;
+mod launcher;
 mod resume;
 mod rights;
+mod schedule;
 mod secrets;
 mod stop;
 mod tokens;

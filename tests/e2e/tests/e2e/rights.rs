@@ -256,8 +256,120 @@ fn nothing_is_granted_to_public_and_every_function_pins_its_search_path() {
         "qb_purge_before",
         "qb_resume",
         "qb_tick",
+        "qb_workers",
     ];
     assert_eq!(definers.concat(), wanted);
     let undescribed = db.rows(&format!("SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND obj_description(p.oid, 'pg_proc') IS NULL"));
     assert!(undescribed.is_empty(), "{undescribed:?}");
+}
+
+/// Everything in the schema, and who may do what with it, one line each.
+const MAY: &str = "
+  WITH who AS (SELECT unnest(ARRAY['public', 'plain', 'pg_monitor', 'qbo_raw_reader', 'qbo_raw_operator']) AS role),
+  what AS (
+    SELECT CASE p.prokind WHEN 'p' THEN 'procedure ' ELSE 'function ' END || p.proname AS name, w.role,
+           CASE WHEN has_function_privilege(w.role, p.oid, 'EXECUTE') THEN 'execute' END AS may
+      FROM pg_proc p, who w WHERE p.pronamespace = 'raw'::regnamespace
+    UNION ALL
+    SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname, w.role,
+           (SELECT string_agg(lower(x), ', ') FROM unnest(CASE c.relkind WHEN 'S' THEN ARRAY['SELECT', 'UPDATE', 'USAGE']
+                      ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'] END) x
+             WHERE CASE c.relkind WHEN 'S' THEN has_sequence_privilege(w.role, c.oid, x) ELSE has_table_privilege(w.role, c.oid, x) END)
+      FROM pg_class c, who w WHERE c.relnamespace = 'raw'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+    UNION ALL
+    SELECT 'schema raw', w.role, (SELECT string_agg(lower(x), ', ') FROM unnest(ARRAY['USAGE', 'CREATE']) x
+                                   WHERE has_schema_privilege(w.role, 'raw', x)) FROM who w)
+  SELECT name || ': ' || coalesce(string_agg(role || ' ' || may, '; ' ORDER BY role) FILTER (WHERE may IS NOT NULL), 'nobody')
+    FROM what GROUP BY name ORDER BY name COLLATE \"C\"";
+
+#[test]
+fn who_may_do_what_is_written_down() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    role(&db, "plain", "");
+    db.backfill("items");
+    let now = db.rows(MAY).concat().join("\n") + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/rights.txt");
+    if std::env::var("QBO_RAW_WRITE_GOLDEN").is_ok() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert_eq!(now, written, "set QBO_RAW_WRITE_GOLDEN to write it anew, and read what changed");
+}
+
+#[test]
+fn everything_a_person_can_list_is_described() {
+    let db = Database::new();
+    db.backfill("items");
+    let undescribed = db.rows(
+        "SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'raw'::regnamespace AND coalesce(obj_description(p.oid, 'pg_proc'), '') = ''
+         UNION ALL
+         SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'raw'::regnamespace AND c.relkind IN ('r', 'v')
+            AND coalesce(obj_description(c.oid, 'pg_class'), '') = ''
+         UNION ALL
+         SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+          WHERE c.relnamespace = 'raw'::regnamespace AND c.relkind IN ('r', 'v') AND coalesce(col_description(c.oid, a.attnum), '') = ''",
+    );
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+}
+
+#[test]
+fn an_operator_can_do_the_whole_of_it_and_a_reader_can_look() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    role(&db, "operates", "GRANT qbo_raw_operator TO operates");
+    role(&db, "reads", "GRANT qbo_raw_reader TO reads");
+    let fault = qbo_sim::When::Statement("LastUpdatedTime >= '2025-08-05T".to_owned());
+    db.sim.fault(fault, qbo_sim::Fault::named("4001").unwrap());
+    let mut operates = db.client_as("operates");
+    let run = qbo_e2e::rows(&mut operates, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap()
+        [0][0]
+        .clone();
+    assert_eq!(refused(&mut operates, &format!("CALL raw.qb_wait({run})")).sqlstate, "38000");
+    db.sim.clear_faults();
+    for call in [
+        "CALL raw.qb_wait(raw.qb_retry_failed('invoices'))".to_owned(),
+        format!("CALL raw.qb_wait(raw.qb_resume({run}))"),
+        "CALL raw.qb_wait(raw.qb_fill_gaps('invoices', '2025-06-28', '2025-10-02'))".to_owned(),
+        format!("SELECT * FROM raw.qb_verify('invoices', {RANGE}, 31)"),
+        format!("SELECT * FROM raw.qb_plan('invoices', {RANGE}, 31)"),
+        "SELECT raw.qb_purge_reports('1 year'), raw.qb_tick()".to_owned(),
+        format!("SELECT raw.qb_cancel({run})"),
+    ] {
+        operates.batch_execute(&call).unwrap_or_else(|error| panic!("{call}: {error:?}"));
+    }
+    let wrong =
+        qbo_e2e::rows(&mut operates, "SELECT subject, result FROM raw.qb_check() WHERE NOT ok").unwrap();
+    assert_eq!(
+        wrong,
+        [
+            ["after a restart", "runs wait for the next call"],
+            ["runs", "3 ended in the last week, 0 of them not whole"]
+        ][..1]
+    );
+    let mut reads = db.client_as("reads");
+    for look in [
+        "raw.qb_coverage('invoices', '2025-07-01', '2025-09-30')",
+        "raw.qb_gaps('invoices')",
+        "raw.qb_progress",
+        "raw.qb_run",
+        "raw.qb_secrets",
+        "raw.qb_connections",
+        "raw.qb_api_usage",
+        "raw.qb_entities",
+        "raw.qb_invoices",
+        "raw.backfill_report_invoices",
+        "raw.qb_rejects",
+    ] {
+        qbo_e2e::rows(&mut reads, &format!("SELECT * FROM {look}"))
+            .unwrap_or_else(|error| panic!("{look}: {error:?}"));
+    }
+    for call in [
+        "raw.qb_resume(1)",
+        "raw.qb_retry_failed('invoices')",
+        "raw.qb_fill_gaps('invoices', '2025-06-01')",
+        "raw.qb_check()",
+    ] {
+        assert_eq!(refused(&mut reads, &format!("SELECT {call}")).sqlstate, "42501", "{call}");
+    }
 }

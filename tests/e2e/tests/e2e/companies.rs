@@ -1,0 +1,122 @@
+//! Several companies in one database.
+
+use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_sim::{Fault, Options, Sim, When};
+use std::time::Duration;
+
+fn another(seed: u64, invoices: u64) -> Sim {
+    let counts = vec![("Invoice".to_owned(), invoices)];
+    Sim::start(Options { seed, realm: format!("9130{seed:015}"), counts, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn two_companies_with_the_same_ids_do_not_touch_each_other() {
+    let db = Database::new();
+    let acme = another(7, 300);
+    db.connect_another(&acme, "acme");
+    assert_eq!(
+        db.rows("SELECT connection, target_schema FROM raw.qb_connections ORDER BY 1"),
+        [["acme", "raw_acme"], ["default", "raw"]]
+    );
+    let ours = db.queue("invoices");
+    let theirs = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, connection => 'acme')"));
+    assert_ne!(ours, theirs);
+    assert_eq!((db.ended(ours), db.ended(theirs)), ("success".to_owned(), "success".to_owned()));
+    let same = "SELECT count(*) > 50 FROM raw.qb_invoices a JOIN raw_acme.qb_invoices b USING (id) WHERE a.payload <> b.payload";
+    assert_eq!(db.value(same), "t", "the ids are the same, the records are not");
+    db.check_equal("invoices", "Invoice");
+    db.check_equal_in("raw_acme", &acme, "invoices", "Invoice");
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_verify('invoices', '2025-07-01', '2025-09-30', connection => 'acme') WHERE verdict = 'same'"), 14);
+
+    // What goes wrong with one is nothing to the other: neither its failures, nor its coverage, nor its budget.
+    acme.revoke_tokens();
+    let theirs =
+        db.number("SELECT raw.qb_backfill('customers', '2025-07-01', '2025-09-30', connection => 'acme')");
+    assert_eq!(db.ended(theirs), "blocked_auth");
+    db.backfill("customers");
+    assert_eq!(
+        db.rows("SELECT connection, auth_state FROM raw.qb_connections ORDER BY 1"),
+        [["acme", "needs_reauth"], ["default", "ok"]]
+    );
+    assert_eq!(
+        db.number(
+            "SELECT days FROM raw.qb_gaps('customers', '2025-07-01', '2025-09-30', connection => 'acme')"
+        ),
+        92
+    );
+    assert!(db.rows("SELECT * FROM raw.qb_gaps('customers', '2025-07-01', '2025-09-30')").is_empty());
+    let usage = db.rows("SELECT connection, sum(requests) FROM raw.qb_api_usage GROUP BY 1 ORDER BY 1");
+    assert_eq!(
+        usage,
+        [
+            ["acme".to_owned(), acme.request_count().to_string()],
+            ["default".to_owned(), db.sim.request_count().to_string()]
+        ]
+    );
+    // A schema belongs to one company.
+    let error = db.refused(
+        "SELECT raw.qb_connect('12', 'a', 'b', 'c', connection => 'third', target_schema => 'raw_acme')",
+    );
+    assert_eq!(error.sqlstate, "23505");
+    assert!(error.message.contains("raw_acme"), "{error:?}");
+}
+
+#[test]
+fn one_company_that_stalls_does_not_hold_up_another() {
+    let db = Database::new();
+    let acme = another(7, 50);
+    db.connect_another(&acme, "acme");
+    db.sim.fault(When::Always, Fault::Stall(seconds(30)));
+    let stalled = db.queue("invoices");
+    wait_until("it stalls", seconds(10), || db.sim.request_count() >= 1);
+    let theirs = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, connection => 'acme')"));
+    assert_eq!(db.ended(theirs), "success");
+    assert_eq!(db.of_run(stalled, "status"), "running");
+    db.exec(&format!("SELECT raw.qb_cancel({stalled})"));
+    assert_eq!(db.ended(stalled), "cancelled");
+}
+
+#[test]
+fn twenty_companies_share_two_workers_fairly() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options { counts: vec![("Item".to_owned(), 5)], ..Options::default() });
+    let others: Vec<Sim> = (1..20)
+        .map(|seed| {
+            let counts = vec![("Item".to_owned(), 5)];
+            let realm = format!("9130{seed:015}");
+            Sim::start(Options {
+                seed,
+                realm,
+                counts,
+                latency: Duration::from_millis(20),
+                ..Options::default()
+            })
+            .unwrap()
+        })
+        .collect();
+    for (number, sim) in others.iter().enumerate() {
+        db.connect_another(sim, &format!("company{number:02}"));
+    }
+    // The first asks for three runs before the others ask for theirs.
+    db.exec(
+        "SELECT raw.qb_backfill(e, '2025-07-01', '2025-09-30', 31, connection => c.connection)
+           FROM raw.qb_connections c, unnest(ARRAY['items', 'accounts', 'terms']) e ORDER BY c.connection <> 'default', 1",
+    );
+    let busiest = std::cell::Cell::new(0);
+    wait_until("all runs end", seconds(60), || {
+        let workers =
+            db.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker'");
+        busiest.set(busiest.get().max(workers));
+        db.number("SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')") == 0
+    });
+    assert_eq!(db.rows("SELECT status, count(*) FROM raw.qb_run GROUP BY 1"), [["success", "60"]]);
+    assert!(busiest.get() <= 2 + 1, "{} workers; one may be leaving", busiest.get());
+    // Everybody's turn comes round before anybody's next but one; two workers and the order of starts blur it a little.
+    let unfair = db.rows(
+        "SELECT connection, turn, place FROM (
+           SELECT connection, row_number() OVER (PARTITION BY connection ORDER BY started_at) AS turn,
+                  row_number() OVER (ORDER BY started_at) AS place FROM raw.qb_run) t
+          WHERE place NOT BETWEEN (turn - 1) * 20 - 3 AND turn * 20 + 4",
+    );
+    assert!(unfair.is_empty(), "{unfair:?}");
+}

@@ -1,0 +1,150 @@
+//! With the library preloaded, runs go on by themselves; and the launcher is in nobody's way.
+
+use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_sim::{Fault, Options, When};
+use std::time::Duration;
+
+const PRELOADED: &str = "shared_preload_libraries = 'qbo_raw'";
+
+fn slow() -> Options {
+    Options { latency: Duration::from_millis(80), ..Options::default() }
+}
+
+/// Waits until some windows are stored, and many are not.
+fn halfway(db: &Database, run: i64) {
+    wait_until("some windows are stored", seconds(20), || {
+        db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 4
+    });
+}
+
+fn end(db: &Database, run: i64) {
+    assert_eq!(db.ended_within(run, seconds(30)), "success");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", run);
+    assert_eq!(db.of_run(run, "attempt"), "2");
+}
+
+#[test]
+fn a_restart_in_mid_run_is_made_good_within_ten_seconds() {
+    let server = Server::private(PRELOADED);
+    let db = Database::on(&server, slow());
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    halfway(&db, run);
+    server.stop("fast");
+    server.start();
+    wait_until("it goes on", seconds(10), || db.of_run(run, "attempt") == "2");
+    end(&db, run);
+    let log = server.log();
+    assert!(!log.contains("\"qbo_raw launcher\" due to"), "{log}");
+}
+
+#[test]
+fn a_crash_in_mid_run_is_made_good_within_ten_seconds() {
+    let server = Server::private(PRELOADED);
+    let db = Database::on(&server, slow());
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    halfway(&db, run);
+    // SAFETY: the worker of our own server.
+    unsafe { libc::kill(db.worker(), libc::SIGKILL) };
+    wait_until("it goes on", seconds(20), || {
+        let look = format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}");
+        let seen =
+            server.connect(&db.name, "postgres").and_then(|mut client| qbo_e2e::rows(&mut client, &look));
+        seen.is_ok_and(|rows| rows == [["2"]])
+    });
+    end(&db, run);
+}
+
+#[test]
+fn a_worker_that_was_terminated_and_a_run_that_was_put_aside_go_on() {
+    let server = Server::private(PRELOADED);
+    let db = Database::on(&server, slow());
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    halfway(&db, run);
+    db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
+    wait_until("it goes on", seconds(12), || db.of_run(run, "attempt") == "2");
+    end(&db, run);
+    db.sim.fault_times(When::Always, Fault::named("503:400").unwrap(), 1);
+    let run = db.queue("items");
+    wait_until("it is put aside", seconds(10), || !db.of_run(run, "not_before").is_empty());
+    db.exec("UPDATE raw.qb_run SET not_before = now() + interval '1 second' WHERE not_before IS NOT NULL");
+    assert_eq!(db.ended_within(run, seconds(15)), "success");
+}
+
+#[test]
+fn a_standby_promoted_in_mid_run_goes_on() {
+    for settings in [PRELOADED, ""] {
+        let primary = Server::private(settings);
+        let db = Database::on(&primary, slow());
+        let standby = Server::standby(&primary, "");
+        let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+        halfway(&db, run);
+        let launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'qbo_raw%'";
+        let on_standby = |text: &str| {
+            qbo_e2e::rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat()
+        };
+        wait_until("the standby follows", seconds(10), || {
+            on_standby(&format!("SELECT windows_done >= 3 FROM raw.qb_run WHERE run_id = {run}")) == ["t"]
+        });
+        assert_eq!(on_standby(launchers), ["0"], "nothing works on a standby");
+        let refused =
+            qbo_e2e::refused(&mut standby.connect(&db.name, "postgres").unwrap(), "SELECT raw.qb_tick()");
+        assert_eq!(refused.sqlstate, "25006");
+        assert_eq!(on_standby("SELECT ok, result FROM raw.qb_check() LIMIT 1"), ["f", "a standby"]);
+        primary.stop("immediate");
+        standby.promote();
+        if settings.is_empty() {
+            assert_eq!(
+                on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")),
+                ["running"]
+            );
+            assert_eq!(on_standby("SELECT raw.qb_tick()"), ["1"]);
+        }
+        wait_until("it goes on", seconds(12), || {
+            on_standby(&format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}")) == ["2"]
+        });
+        wait_until("it ends", seconds(30), || {
+            on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")) == ["success"]
+        });
+        assert_eq!(on_standby("SELECT count(*) FROM raw.qb_invoices"), [db.sim.count("Invoice").to_string()]);
+        // Whatever the old primary had committed and not sent was fetched again.
+        let whole = format!("SELECT count(*) FROM raw.qb_gaps('invoices', {RANGE})");
+        assert_eq!(on_standby(&whole), ["0"]);
+    }
+}
+
+#[test]
+fn the_launcher_is_in_nobodys_way() {
+    let server = Server::private(&format!("{PRELOADED}\nlog_connections = on"));
+    let db = Database::on(&server, Options::default());
+    server.sql("postgres", "CREATE DATABASE without");
+    server.sql("postgres", "CREATE DATABASE closed ALLOW_CONNECTIONS false");
+    db.backfill("items");
+    let launcher =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw launcher' AND datname IS NULL";
+    wait_until("the launcher is there", seconds(10), || !db.value(launcher).is_empty());
+    let before = server.log().len();
+    // Two rounds.
+    std::thread::sleep(seconds(21));
+    let quiet = server.log()[before..].to_owned();
+    assert!(!quiet.contains("qbo_raw launcher") && !quiet.contains("qbo_raw errand"), "{quiet}");
+    // No session of it stays in a database, so all of these work without force.
+    server.sql("postgres", "DROP DATABASE without");
+    db.exec("DROP EXTENSION qbo_raw");
+    db.exec("CREATE EXTENSION qbo_raw");
+    db.connect_company();
+    db.backfill("customers");
+    wait_until("its worker leaves", seconds(10), || !db.has_worker());
+    server.sql("postgres", &format!("DROP DATABASE {}", db.name));
+    let faulty = server.log();
+    assert!(!faulty.contains("ERROR") && !faulty.contains("PANIC") && !faulty.contains("FATAL"), "{faulty}");
+    // Terminated, it comes back.
+    let mut client = server.connect("postgres", "postgres").unwrap();
+    let pid = qbo_e2e::rows(&mut client, launcher).unwrap().concat();
+    client.batch_execute(&format!("SELECT pg_terminate_backend({})", pid[0])).unwrap();
+    wait_until("another launcher is there", seconds(15), || {
+        let now = qbo_e2e::rows(&mut client, launcher).unwrap().concat();
+        now.first().is_some_and(|now| *now != pid[0])
+    });
+    assert!(server.stop("fast") < seconds(3));
+}
