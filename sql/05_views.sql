@@ -69,14 +69,14 @@ CREATE VIEW raw.qb_progress WITH (security_barrier) AS
          raw.qb_bar(r.windows_done + r.windows_failed, r.windows_total, 8) AS progress,
          (r.windows_done + r.windows_failed) || '/' || r.windows_total AS windows,
          r.row_count AS rows,
-         CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round(r.row_count / e.seconds::numeric) END AS "rows/s",
+         CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round((r.row_count - r.attempt_rows) / e.seconds::numeric) END AS "rows/s",
          CASE WHEN r.not_before > now() THEN 'waits ' || raw.qb_clock(extract(epoch FROM r.not_before - now())::float8)
               WHEN r.status = 'queued' THEN 'queued'
-              WHEN r.windows_done + r.windows_failed > 0 THEN
-                raw.qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / (r.windows_done + r.windows_failed))
+              WHEN e.finished > 0 THEN raw.qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / e.finished)
               END AS "left"
     FROM raw.qb_run r
-   CROSS JOIN LATERAL (SELECT extract(epoch FROM clock_timestamp() - r.started_at)::float8 AS seconds) e
+   CROSS JOIN LATERAL (SELECT extract(epoch FROM clock_timestamp() - r.attempt_started_at)::float8 AS seconds,
+                              r.windows_done + r.windows_failed - r.attempt_windows AS finished) e
    WHERE r.status IN ('queued', 'running')
    ORDER BY r.run_id;
 

@@ -14,6 +14,7 @@ DECLARE
   run raw.qb_run;
   seconds float8;
   finished int;
+  lately int;
   line text;
 BEGIN
   -- What had nothing to do gave no run.
@@ -29,7 +30,9 @@ BEGIN
   END IF;
 
   finished := run.windows_done + run.windows_failed;
-  seconds := extract(epoch FROM coalesce(run.finished_at, clock_timestamp()) - run.started_at);
+  -- The pace is that of the present attempt; a run may have slept for a month before.
+  lately := finished - run.attempt_windows;
+  seconds := extract(epoch FROM coalesce(run.finished_at, clock_timestamp()) - run.attempt_started_at);
   done := run.status NOT IN ('queued', 'running');
   notice := qb_wait_look.shown;
 
@@ -40,10 +43,10 @@ BEGIN
     WHEN run.status = 'running' THEN
       format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total, 12), finished,
              run.windows_total, run.row_count,
-             CASE WHEN seconds > 0 THEN format(', %s/s', round(run.row_count / seconds::numeric)) END,
+             CASE WHEN seconds > 0 THEN format(', %s/s', round((run.row_count - run.attempt_rows) / seconds::numeric)) END,
              CASE WHEN run.windows_failed > 0 THEN format(', %s failed', run.windows_failed) END,
-             CASE WHEN finished > 0 AND finished < run.windows_total THEN
-               format(', %s left', raw.qb_clock(seconds * (run.windows_total - finished) / finished)) END)
+             CASE WHEN lately > 0 AND finished < run.windows_total THEN
+               format(', %s left', raw.qb_clock(seconds * (run.windows_total - finished) / lately)) END)
     ELSE
       format('%s %s %s/%s windows: %s, %s requests, %s s', run.entity, raw.qb_bar(finished, run.windows_total, 12),
              run.windows_done, run.windows_total, run.status, run.request_count, coalesce(round(seconds::numeric, 1), 0))

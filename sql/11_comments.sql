@@ -53,6 +53,9 @@ COMMENT ON COLUMN raw.qb_run.request_count IS 'Requests that its windows cost, r
 COMMENT ON COLUMN raw.qb_run.source_count IS 'Records in the range that QuickBooks counted when the run ended; NULL = not counted.';
 COMMENT ON COLUMN raw.qb_run.stored_count IS 'Records in the range that the table held then.';
 COMMENT ON COLUMN raw.qb_run.attempt IS 'How often a worker took the run up.';
+COMMENT ON COLUMN raw.qb_run.attempt_started_at IS 'When a worker last took it up.';
+COMMENT ON COLUMN raw.qb_run.attempt_windows IS 'Windows that were stored already then.';
+COMMENT ON COLUMN raw.qb_run.attempt_rows IS 'Records that were received already then.';
 COMMENT ON COLUMN raw.qb_run.worker_pid IS 'Process of the worker that last took it up. Who really works holds the advisory lock of the connection.';
 COMMENT ON COLUMN raw.qb_run.not_before IS 'QuickBooks asked to wait until then.';
 COMMENT ON COLUMN raw.qb_run.cancel_requested_at IS 'When qb_cancel was called.';

@@ -85,6 +85,7 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
             SET status = 'running', attempt = r.attempt OPERATOR(pg_catalog.+) 1, worker_pid = pg_catalog.pg_backend_pid(),
                 started_at = coalesce(r.started_at, pg_catalog.clock_timestamp()), not_before = NULL,
                 source_count = NULL, stored_count = NULL,
+                attempt_started_at = pg_catalog.clock_timestamp(), attempt_windows = r.windows_done, attempt_rows = r.row_count,
                 windows_failed = 0, error_code = NULL, error_message = NULL, error_hint = NULL,
                 updated_at = pg_catalog.clock_timestamp()
           WHERE r.run_id OPERATOR(pg_catalog.=) (

@@ -87,11 +87,7 @@ impl<'a> Database<'a> {
     pub fn consent(&self, connection: &str) -> String {
         let url =
             self.value(&format!("SELECT raw.qb_authorize_url('https://books.example/back', '{connection}')"));
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
-        let answer = agent.get(&url).call().unwrap();
-        assert_eq!(answer.status().as_u16(), 302, "{url}");
-        answer.headers()["location"].to_str().unwrap().to_owned()
+        browse(&url)
     }
 
     /// Authorizes the default connection again.
@@ -288,6 +284,15 @@ impl Drop for Database<'_> {
             let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         }
     }
+}
+
+/// Opens the page of consent and clicks on Connect; the address that the browser is sent back to.
+pub fn browse(url: &str) -> String {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
+    let answer = agent.get(url).call().unwrap();
+    assert_eq!(answer.status().as_u16(), 302, "{url}");
+    answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
 /// All rows of a query, as text.

@@ -5,7 +5,7 @@
 mod database;
 mod server;
 
-pub use database::{Database, RANGE, Refused, refused, rows};
+pub use database::{Database, RANGE, Refused, browse, refused, rows};
 pub use server::{Server, program};
 
 use std::time::{Duration, Instant};

@@ -8,6 +8,7 @@ mod companies;
 mod faults;
 mod keep;
 mod launcher;
+mod readme;
 mod resume;
 mod rights;
 mod schedule;

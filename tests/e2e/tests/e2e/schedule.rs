@@ -4,7 +4,7 @@ use qbo_e2e::{Database, Server, program, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 
 /// Whether the PostgreSQL under test has pg_cron; the one from PyPI has not.
-fn has_cron() -> bool {
+pub fn has_cron() -> bool {
     let output = std::process::Command::new(program("pg_config")).arg("--pkglibdir").output().unwrap();
     let libraries = String::from_utf8(output.stdout).unwrap();
     std::path::Path::new(libraries.trim()).join("pg_cron.so").exists()
