@@ -48,6 +48,7 @@ pub extern "C-unwind" fn qbo_raw_launcher_main(_nothing: pg_sys::Datum) {
         while let Some(left) = ROUND.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             if session::is_stopping() {
                 session::end();
+                return;
             }
             latch::wait(left);
         }

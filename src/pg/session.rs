@@ -89,9 +89,9 @@ pub fn is_stopping() -> bool {
 }
 
 /// Ends the launcher; PostgreSQL starts it again, unless the server stops.
-pub fn end() -> ! {
-    // SAFETY: main thread, outside a transaction.
-    unsafe { pg_sys::proc_exit(1) }
+pub fn end() {
+    // SAFETY: main thread, outside a transaction; does not come back, which not every binding says.
+    unsafe { pg_sys::proc_exit(1) };
 }
 
 /// Nothing to do.
