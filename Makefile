@@ -19,7 +19,7 @@ psql: ## a shell on the demo's database
 demo-stop: ## ends the demo's server and simulator
 	@tests/setup/demo.sh stop
 
-test: ## the whole test suite, on PostgreSQL 15 and 18
+test: ## the whole test suite, on PostgreSQL 15 and 18 or those of VERSIONS
 	@tests/setup/test.sh
 
 test-all: ## the whole test suite on PostgreSQL 15, 16, 17 and 18, with a table at the end

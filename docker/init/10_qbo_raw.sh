@@ -38,7 +38,6 @@ sql -v schedule="${QBO_SCHEDULE:-15 2 * * *}" -v days="${QBO_DAYS:-3}" -v entiti
 SELECT cron.schedule('qbo ' || entity, :'schedule',
          format('CALL raw.qb_wait(raw.qb_backfill(%L, current_date - %s, current_date))', entity, :'days'::int))
   FROM unnest(string_to_array(:'entities', ' ')) AS entity \g /dev/null
-SELECT cron.schedule('qbo tick', '* * * * *', 'SELECT raw.qb_tick()') \g /dev/null
 SELECT cron.schedule('qbo tidy', '45 3 * * *',
          $$DELETE FROM cron.job_run_details WHERE end_time < now() - interval '14 days'$$) \g /dev/null
 SQL

@@ -13,9 +13,23 @@ work=$(mktemp -d "$WORK/package_test.XXXXXX")
 simulator=
 cleanup() { [ -z "$simulator" ] || kill "$simulator" 2>/dev/null || true; rm -rf "$work"; }
 trap cleanup EXIT
-for revision in 1 2; do
-  OUT=$work/deb REVISION=$revision "$ROOT/tests/setup/package.sh" "${versions[@]}" >/dev/null
-done
+OUT=$work/deb "$ROOT/tests/setup/package.sh" "${versions[@]}" >/dev/null
+NEXT=${VERSION%.*}.$((${VERSION##*.} + 1))
+
+# next_release PACKAGE: one as the next release will be: a new version, a new function, and the script that leads to it.
+next_release() {
+  local deb=$work/next share
+  rm -rf "$deb"
+  dpkg-deb -R "$work/deb/${1}_$VERSION-1_"*.deb "$deb"
+  share=$(dirname "$deb"/usr/share/postgresql/*/extension/qbo_raw.control)
+  echo "CREATE FUNCTION raw.qb_next() RETURNS text LANGUAGE sql SET search_path = pg_catalog, pg_temp RETURN 'new';" \
+    > "$share/qbo_raw--$VERSION--$NEXT.sql"
+  cat "$share/qbo_raw--$VERSION.sql" "$share/qbo_raw--$VERSION--$NEXT.sql" > "$share/qbo_raw--$NEXT.sql"
+  rm "$share/qbo_raw--$VERSION.sql"
+  sed -i "s/^default_version = .*/default_version = '$NEXT'/" "$share/qbo_raw.control"
+  sed -i "s/^Version: .*/Version: $NEXT-1/" "$deb/DEBIAN/control"
+  dpkg-deb --root-owner-group --build "$deb" "$work/deb/${1}_$NEXT-1_next.deb" >/dev/null
+}
 cargo build --release --quiet --package qbo_sim
 PORT=8127
 target/release/qbo_sim --port $PORT --invoices 900 --refresh-token RT-package > "$work/simulator.log" 2>&1 < /dev/null &
@@ -26,7 +40,7 @@ for _ in $(seq 50); do grep -q 'Ctrl-C' "$work/simulator.log" && break; sleep 0.
 inside() {
   cat <<'INSIDE'
 set -euo pipefail
-NN=$1 VERSION=$2 PORT=$3 RUN=0
+NN=$1 VERSION=$2 NEXT=$3 PORT=$4
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 LOGLEVEL=warning
 package=postgresql-$NN-qbo-raw
 sql() { (cd / && runuser -u postgres -- psql -h /var/run/postgresql -p 5499 -XAtq -v ON_ERROR_STOP=1 -d "${DB:-books}" -c "$1"); }
@@ -35,7 +49,7 @@ installed() { dpkg-query -W -f='${db:Status-Status} ${Version}' "$package" 2>/de
 backfill() { sql "CALL raw.qb_wait(raw.qb_backfill('$1', '2025-07-01', '2025-09-30'))" 2>&1 | tail -1 | sed 's/, [0-9.]* s$//; s/.* \(success\|failed\)/\1/'; }
 
 apt-get update -q >/dev/null
-apt-get install -y -q --no-install-recommends "/deb/${package}_$VERSION-1_amd64.deb" >/dev/null 2>&1
+apt-get install -y -q --no-install-recommends "/deb/${package}_$VERSION-1_"*.deb >/dev/null 2>&1
 is "installed, with the server it depends on" "$(installed)" "installed $VERSION-1"
 is "nothing was compiled: no compiler is there" "$(command -v cc cargo clang || echo none)" none
 is "every file is root's and nobody else may write it" "$(dpkg -L "$package" | xargs -d '\n' stat -c '%U %A' | grep -vc '^root .....-..-.$')" 0
@@ -58,10 +72,12 @@ is "a run filled the table" "$(sql "SELECT count(*), (SELECT status FROM raw.qb_
 # A session that has the old library loaded stays, as an application's would.
 exec 3> >(cd / && runuser -u postgres -- psql -h /var/run/postgresql -p 5499 -XAtq -d books > /tmp/old 2>&1)
 echo "SELECT count(*) FROM raw.qb_entities;" >&3
-apt-get install -y -q --no-install-recommends "/deb/${package}_$VERSION-2_amd64.deb" >/dev/null 2>&1
-is "upgraded" "$(installed)" "installed $VERSION-2"
-sql "ALTER EXTENSION qbo_raw UPDATE" 2>/dev/null
-is "the extension is up to date" "$(sql "SELECT extversion FROM pg_extension WHERE extname = 'qbo_raw'")" "$VERSION"
+apt-get install -y -q --no-install-recommends "/deb/${package}_$NEXT-1_"*.deb >/dev/null 2>&1
+is "upgraded under the running server" "$(installed)" "installed $NEXT-1"
+backfill items >/dev/null
+is "the old extension works with the new library" "$(sql "SELECT count(*) FROM raw.qb_items")" 40
+sql "ALTER EXTENSION qbo_raw UPDATE"
+is "the extension is updated" "$(sql "SELECT extversion, raw.qb_next() FROM pg_extension WHERE extname = 'qbo_raw'")" "$NEXT|new"
 is "the data stayed" "$(sql "SELECT count(*) FROM raw.qb_invoices")" 900
 backfill customers >/dev/null
 is "a run works after the upgrade, without a restart" "$(sql "SELECT count(*) FROM raw.qb_customers")" 60
@@ -75,7 +91,7 @@ apt-get remove -y -q "$package" >/dev/null 2>&1
 pg_ctlcluster "$NN" main restart
 is "removed" "$(sql "SELECT count(*) FROM pg_available_extensions WHERE name = 'qbo_raw'")" 0
 is "the data is readable without it" "$(sql "SELECT count(*), count(payload ->> 'TotalAmt') FROM raw.qb_invoices")" "900|900"
-apt-get install -y -q --no-install-recommends "/deb/${package}_$VERSION-2_amd64.deb" >/dev/null 2>&1
+apt-get install -y -q --no-install-recommends "/deb/${package}_$NEXT-1_"*.deb >/dev/null 2>&1
 sql "CREATE EXTENSION qbo_raw"
 is "installed again, it finds its tables" "$(sql "SELECT count(*) FROM raw.qb_invoices; SELECT count(*) FROM raw.qb_config" | paste -sd' ')" "900 0"
 sql "SELECT raw.qb_connect('4620816365002384750', 'ABsimulatedClientId', 'simulatedClientSecret0123456789', 'RT-package')" >/dev/null
@@ -94,10 +110,11 @@ for version in "${versions[@]}"; do
   root=$work/$suite
   "$ROOT/tests/setup/root.sh" "$suite" "$root"
   mkdir "$root/deb"
-  cp "$work/deb/postgresql-$version-qbo-raw_$VERSION"-[12]_*.deb "$root/deb/"
+  next_release "postgresql-$version-qbo-raw"
+  cp "$work/deb/postgresql-$version-qbo-raw_"*.deb "$root/deb/"
   inside > "$root/inside"
   # In a process namespace of its own: whatever was started in the root ends with the script.
-  unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" chroot "$root" bash /inside "$version" "$VERSION" "$PORT" \
+  unshare --mount --pid --fork --kill-child --mount-proc="$root/proc" chroot "$root" bash /inside "$version" "$VERSION" "$NEXT" "$PORT" \
     < /dev/null 2> "$work/errors" | tee "$work/lines" || { tail -20 "$work/errors"; failed=$((failed + 1)); }
   passed=$((passed + $(grep -c '^ok' "$work/lines")))
 done

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The whole test suite; prints how many tests passed.
-#   test.sh         on PostgreSQL 15 and 18
+#   test.sh         on PostgreSQL 15 and 18, or on those that VERSIONS names
 #   test.sh all     on 15, 16, 17 and 18, with a table at the end
 #   test.sh lint    formatting and clippy only
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
 case ${1:-} in
-  '') versions=(15 18) ;;
+  '') read -ra versions <<< "${VERSIONS:-15 18}" ;;
   all) versions=(15 16 17 18) ;;
   lint) versions=() ;;
   *) die "test.sh takes nothing, 'all' or 'lint', not '$1'" ;;
