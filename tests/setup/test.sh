@@ -1,18 +1,43 @@
 #!/usr/bin/env bash
-# The whole test suite; prints how many tests passed. test.sh lint: formatting and clippy only.
+# The whole test suite; prints how many tests passed.
+#   test.sh         on PostgreSQL 15 and 18, or on those that VERSIONS names
+#   test.sh all     on 15, 16, 17 and 18, with a table at the end
+#   test.sh lint    formatting and clippy only
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
+case ${1:-} in
+  '') read -ra versions <<< "${VERSIONS:-15 18}" ;;
+  all) versions=(15 16 17 18) ;;
+  lint) versions=() ;;
+  *) die "test.sh takes nothing, 'all' or 'lint', not '$1'" ;;
+esac
 "$ROOT/tests/setup/packages.sh"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 failed=0
+table=()
+
+# Tests of a log that passed (column 4) or failed (column 6).
+count() { awk -v column="$1" '/^test result:/ { sum += $column } END { print sum + 0 }' "$2"; }
 
 # Runs one step; a step that fails is counted, and the others still run.
 step() {
-  say "$1"
+  local name=$1 began=$SECONDS log=$work/${#table[@]}.log broken=0
   shift
-  "$@" 2>&1 | tee -a "$log" || failed=$((failed + 1))
+  say "$name"
+  "$@" 2>&1 | tee "$log" || broken=1
+  failed=$((failed + broken))
+  table+=("$(printf '%-58s %7d %7d %8d s  %s' "$name" "$(count 4 "$log")" "$(count 6 "$log")" $((SECONDS - began)) \
+    "$([ $broken = 0 ] && echo ok || echo FAILED)")")
+}
+
+# All that is done for one version of PostgreSQL.
+end_to_end() {
+  local config
+  config=$(pg_config_of "$1")
+  "$ROOT/tests/setup/tree.sh" "$1" && "$ROOT/tests/setup/extension.sh" "$config" &&
+    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e -- --test-threads=4
 }
 
 export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
@@ -20,21 +45,20 @@ step "formatting" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
 if [ "${1:-}" = lint ]; then exit $((failed > 0)); fi
 
-step "the house, the pure core, HTTP, and ten thousand simulated runs" \
+step "the house, the pure core, HTTP, ten thousand simulated runs" \
   cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
 step "the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
-for version in 15 18; do
-  config=$(pg_config_of $version)
-  "$ROOT/tests/setup/tree.sh" $version
-  "$ROOT/tests/setup/extension.sh" "$config"
-  step "end to end on PostgreSQL $version" \
-    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e -- --test-threads=4
+for version in "${versions[@]}"; do
+  step "end to end on PostgreSQL $version" end_to_end "$version"
 done
 
-passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
-broken=$(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")
+cat "$work"/*.log > "$work/all"
+passed=$(count 4 "$work/all")
+broken=$(count 6 "$work/all")
 # A step that failed without a failing test is a failure too.
 [ "$broken" -gt 0 ] || broken=$failed
+printf '\n%-58s %7s %7s %10s\n' '' passed failed took
+printf '%s\n' "${table[@]}"
 echo
 echo "$passed passed, $broken failed"
 [ "$failed" = 0 ]

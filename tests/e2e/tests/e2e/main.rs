@@ -1,6 +1,7 @@
 //! What a DBA does and must see, on a real server with the simulator of QuickBooks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adopt;
 mod arguments;
 mod authorize;
 mod backfill;

@@ -1,0 +1,317 @@
+-- Adopts the tables of an earlier pipeline: raw.qb_<entity> and raw.backfill_report_<entity>. For psql, as a superuser:
+--
+--   psql -X -d DATABASE -f adopt.sql                    adopts what can be adopted, and says what it did
+--   psql -X -d DATABASE -v keep=newest -f adopt.sql     also deletes the older ones of records that are there twice
+--   psql -X -d DATABASE -v schema=other -f adopt.sql    tables in another schema than raw
+--
+-- The extension is created if it is not there yet. Each table is adopted whole or left as it was. Columns that the
+-- extension does not know stay. A TIMESTAMP without time zone is taken as UTC. Stop the old pipeline first.
+\set ON_ERROR_STOP on
+\set QUIET on
+\if :{?schema} \else
+  \set schema raw
+\endif
+\if :{?keep} \else
+  \set keep all
+\endif
+BEGIN;
+SET LOCAL search_path = pg_catalog, pg_temp;
+-- In this zone a timestamp and a timestamptz have the same bytes, so the type is changed without copying the table.
+SET LOCAL timezone = 'UTC';
+SET LOCAL lock_timeout = '30s';
+SELECT set_config('qbo_adopt.schema', :'schema', true), set_config('qbo_adopt.keep', :'keep', true) \g /dev/null
+
+CREATE TEMP TABLE did (step int GENERATED ALWAYS AS IDENTITY, "table" text, did text, failed boolean DEFAULT false) ON COMMIT PRESERVE ROWS;
+
+-- The schema has to belong to somebody whom the extension trusts.
+DO $$
+DECLARE
+  place name := current_setting('qbo_adopt.schema');
+  old name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = place);
+BEGIN
+  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    RAISE EXCEPTION 'only a superuser can adopt tables' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  IF current_setting('qbo_adopt.keep') NOT IN ('all', 'newest') THEN
+    RAISE EXCEPTION 'keep is "%"', current_setting('qbo_adopt.keep')
+      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out, or say -v keep=newest.';
+  END IF;
+  IF old IS NULL THEN
+    RAISE EXCEPTION 'schema "%" does not exist', place
+      USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema of the old tables: -v schema=NAME.';
+  END IF;
+  IF old <> 'qbo_raw_owner' AND NOT EXISTS (
+       SELECT FROM pg_roles o, pg_database d
+        WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba)) THEN
+    EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', place);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', place, old);
+    INSERT INTO did ("table", did) VALUES (place || '.*', format('the schema belongs to %s now, was %s''s; %2$s may still use it', current_user, old));
+  END IF;
+  IF EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a
+              WHERE n.nspname = place AND a.grantee = 0 AND a.privilege_type = 'CREATE') THEN
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);
+    INSERT INTO did ("table", did) VALUES (place || '.*', 'no longer everybody may create objects in the schema');
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'qbo_raw') THEN
+    CREATE EXTENSION qbo_raw;
+    INSERT INTO did ("table", did) VALUES (place || '.*', 'extension qbo_raw created');
+  END IF;
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', place);
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', place);
+END
+$$;
+
+-- What the extension needs, and under which other names pipelines keep it.
+CREATE TEMP TABLE wanted (kind text, place int, name name, type text, addition text, also text[]) ON COMMIT DROP;
+GRANT SELECT ON wanted TO qbo_raw_owner;
+INSERT INTO wanted VALUES
+  ('data', 1, 'id', 'text', '', '{qbo_id,qb_id,record_id}'),
+  ('data', 2, 'payload', 'jsonb', '', '{raw_payload,data,raw_json,json}'),
+  ('data', 3, 'ingested_at_utc', 'timestamp with time zone', '', '{ingested_at,loaded_at}'),
+  ('data', 4, 'extract_window_start_utc', 'timestamp with time zone', '', '{extract_window_start,window_start_utc,window_start}'),
+  ('data', 5, 'extract_window_end_utc', 'timestamp with time zone', '', '{extract_window_end,window_end_utc,window_end}'),
+  ('data', 6, 'page_number', 'integer', '', '{page}'),
+  ('data', 7, 'page_size', 'integer', '', '{}'),
+  ('data', 8, 'request_payload', 'jsonb', '', '{request}'),
+  ('report', 1, 'report_id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', '{}'),
+  ('report', 2, 'run_id', 'bigint', 'NOT NULL DEFAULT 0', '{}'),
+  ('report', 3, 'attempt', 'integer', 'NOT NULL DEFAULT 1', '{}'),
+  ('report', 4, 'window_start', 'timestamp with time zone', '', '{window_start_utc,extract_window_start_utc,chunk_start,chunk_start_utc,start_date,fecha_inicio}'),
+  ('report', 5, 'window_end', 'timestamp with time zone', '', '{window_end_utc,extract_window_end_utc,chunk_end,chunk_end_utc,end_date,fecha_fin}'),
+  ('report', 6, 'status', 'text', '', '{state,result}'),
+  ('report', 7, 'row_count', 'bigint', 'DEFAULT 0', '{rows,total_rows,rows_fetched,rows_extracted,records,record_count}'),
+  ('report', 8, 'inserted_count', 'bigint', 'DEFAULT 0', '{inserted,rows_inserted,inserted_rows}'),
+  ('report', 9, 'updated_count', 'bigint', 'DEFAULT 0', '{updated,rows_updated,updated_rows}'),
+  ('report', 10, 'skipped_count', 'bigint', 'DEFAULT 0', '{skipped,rows_skipped}'),
+  ('report', 11, 'rejected_count', 'bigint', 'DEFAULT 0', '{rejected,rows_rejected}'),
+  ('report', 12, 'page_count', 'integer', 'DEFAULT 0', '{pages,pages_read,total_pages}'),
+  ('report', 13, 'request_count', 'integer', 'DEFAULT 0', '{requests}'),
+  ('report', 14, 'error_code', 'text', '', '{}'),
+  ('report', 15, 'error_message', 'text', '', '{error,message,error_msg}'),
+  ('report', 16, 'intuit_tid', 'text', '', '{}'),
+  ('report', 17, 'started_at', 'timestamp with time zone', '', '{started_at_utc,start_time}'),
+  ('report', 18, 'finished_at', 'timestamp with time zone', '', '{finished_at_utc,end_time,ended_at,completed_at,created_at,executed_at}');
+
+DO $$
+DECLARE
+  place name := current_setting('qbo_adopt.schema');
+  newest boolean := current_setting('qbo_adopt.keep') = 'newest';
+  t record;          -- a table
+  w record;          -- a column that is wanted
+  r record;
+  col record;        -- the column as it is
+  said text[];       -- what was done to the table
+  parts text[];      -- of one ALTER TABLE, so that PostgreSQL reads the table at most once
+  added text[];
+  node oid;
+  n bigint;
+BEGIN
+  FOR t IN
+    SELECT e.entity, k.kind, k.name, c.oid::regclass AS rel, c.relkind, pg_get_userbyid(c.relowner) AS owner,
+           (SELECT count(*) FROM wanted x JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = x.name AND NOT a.attisdropped
+                AND format_type(a.atttypid, NULL) = x.type WHERE x.kind = k.kind) = (SELECT count(*) FROM wanted x WHERE x.kind = k.kind) AS fits
+      FROM raw.qb_entities e
+     CROSS JOIN LATERAL (VALUES ('data', 'qb_' || e.entity), ('report', 'backfill_report_' || e.entity)) k (kind, name)
+      JOIN pg_class c ON c.relname = k.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+      JOIN pg_namespace s ON s.oid = c.relnamespace AND s.nspname = place
+     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+     ORDER BY k.kind, e.entity
+  LOOP
+    said := '{}';
+    BEGIN
+      IF t.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION 'it is no table' USING HINT = 'Rename it; the extension makes a table of this name.';
+      END IF;
+      IF t.owner <> 'qbo_raw_owner' THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO qbo_raw_owner', t.rel);
+        said := said || format('belongs to qbo_raw_owner now, was %s''s', t.owner);
+        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = t.owner) THEN
+          EXECUTE format('GRANT SELECT ON %s TO %I', t.rel, t.owner);
+          said := said || format('%s may still read it', t.owner);
+        END IF;
+      END IF;
+      IF NOT has_table_privilege('qbo_raw_reader', t.rel, 'SELECT') THEN
+        EXECUTE format('GRANT SELECT ON %s TO qbo_raw_reader', t.rel);
+        said := said || 'qbo_raw_reader may read it'::text;
+      END IF;
+      -- From here on as the owner of the table: its defaults, triggers and index expressions are somebody else's code.
+      SET LOCAL ROLE qbo_raw_owner;
+      node := pg_relation_filenode(t.rel);
+
+      -- Run ids of another program say nothing here, and could be those of runs to come.
+      IF t.kind = 'report' AND NOT t.fits AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.rel AND attname = 'run_id' AND NOT attisdropped) THEN
+        EXECUTE format('ALTER TABLE %s RENAME COLUMN run_id TO old_run_id', t.rel);
+        said := said || 'column run_id is called old_run_id now; what the pipeline reported has run 0'::text;
+      END IF;
+
+      -- What would refuse the rows to come: one row a window, other words for the status.
+      IF t.kind = 'report' THEN
+        FOR r IN
+          SELECT c.conname, c.contype FROM pg_constraint c
+           WHERE c.conrelid = t.rel AND (
+             (c.contype = 'c' AND NOT t.fits)
+             OR (c.contype IN ('p', 'u') AND NOT EXISTS (
+                   SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (c.conkey)
+                      AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> '')))
+             OR (c.contype = 'f'))
+        LOOP
+          EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', t.rel, r.conname);
+          said := said || format('constraint %s dropped: it would refuse later reports', r.conname);
+        END LOOP;
+        FOR r IN
+          SELECT i.indexrelid::regclass::text AS index FROM pg_index i
+           WHERE i.indrelid = t.rel AND i.indisunique AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+             AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (i.indkey)
+                                AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> ''))
+        LOOP
+          EXECUTE format('DROP INDEX %s', r.index);
+          said := said || format('index %s dropped: it would refuse later reports', r.index);
+        END LOOP;
+      END IF;
+
+      parts := '{}';
+      added := '{}';
+      FOR w IN SELECT * FROM wanted WHERE kind = t.kind ORDER BY place LOOP
+        SELECT a.attname, format_type(a.atttypid, NULL) AS type, a.atthasdef INTO col
+          FROM pg_attribute a
+         WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = w.name OR a.attname = ANY (w.also))
+         ORDER BY a.attname <> w.name, array_position(w.also, a.attname::text) LIMIT 1;
+        IF NOT FOUND THEN
+          IF t.kind = 'data' AND w.place <= 2 THEN
+            RAISE EXCEPTION 'it has no column %', w.name USING HINT = 'Rename the column that holds it.';
+          END IF;
+          parts := parts || format('ADD COLUMN %I %s %s', w.name, w.type, w.addition);
+          added := added || w.name::text;
+          CONTINUE;
+        END IF;
+        IF col.attname <> w.name THEN
+          EXECUTE format('ALTER TABLE %s RENAME COLUMN %I TO %I', t.rel, col.attname, w.name);
+          said := said || format('column %s is called %s now', col.attname, w.name);
+        END IF;
+        IF (col.type, w.type) IN (('timestamp without time zone', 'timestamp with time zone'), ('character varying', 'text')) THEN
+          parts := parts || format('ALTER COLUMN %I TYPE %s', w.name, w.type);
+          said := said || format('column %s was %s, is %s%s', w.name, col.type, w.type, CASE w.type WHEN 'text' THEN '' ELSE ': the same times, in UTC' END);
+        ELSIF col.type <> w.type THEN
+          IF col.atthasdef THEN
+            parts := parts || format('ALTER COLUMN %I DROP DEFAULT', w.name);
+          END IF;
+          parts := parts || format('ALTER COLUMN %I TYPE %s USING %1$I::%s', w.name, w.type, w.type);
+          said := said || format('column %s was %s, is %s', w.name, col.type, w.type);
+        END IF;
+      END LOOP;
+      -- A column of the pipeline alone gets no value from now on.
+      FOR col IN
+        SELECT a.attname FROM pg_attribute a
+         WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+           AND NOT EXISTS (SELECT FROM wanted x WHERE x.kind = t.kind AND x.name = a.attname)
+           AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.rel AND i.indisprimary AND a.attnum = ANY (i.indkey))
+      LOOP
+        parts := parts || format('ALTER COLUMN %I DROP NOT NULL', col.attname);
+        said := said || format('column %s may be empty: nothing fills it any more', col.attname);
+      END LOOP;
+      IF cardinality(parts) > 0 THEN
+        EXECUTE format('ALTER TABLE %s %s', t.rel, array_to_string(parts, ', '));
+      END IF;
+      IF cardinality(added) > 0 THEN
+        said := said || format('columns added: %s', array_to_string(added, ', '));
+      END IF;
+      IF cardinality(parts) > 0 AND t.relkind = 'r' THEN
+        said := said || CASE WHEN node = pg_relation_filenode(t.rel) THEN 'nothing was copied'
+                             ELSE 'written anew once: these types cannot be changed in place' END;
+      END IF;
+
+      IF t.kind = 'data' AND NOT EXISTS (
+           SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'id'
+            WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+              AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) THEN
+        EXECUTE format('SELECT count(*) FROM %s WHERE id IS NULL', t.rel) INTO n;
+        IF n > 0 THEN
+          RAISE EXCEPTION '% rows have no id', n USING HINT = format('DELETE FROM %s WHERE id IS NULL; then again.', t.rel);
+        END IF;
+        EXECUTE format('SELECT count(*) - count(DISTINCT id) FROM %s', t.rel) INTO n;
+        IF n > 0 AND NOT newest THEN
+          RAISE EXCEPTION '% rows are older or equal copies of records that are there twice', n
+            USING HINT = 'psql -v keep=newest deletes them and keeps the newest.';
+        ELSIF n > 0 THEN
+          EXECUTE format($q$
+            DELETE FROM %s d USING (
+              SELECT ctid, row_number() OVER (PARTITION BY id ORDER BY raw.qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
+                       ingested_at_utc DESC NULLS LAST, ctid DESC) AS place FROM %1$s) o
+             WHERE o.ctid = d.ctid AND o.place > 1$q$, t.rel);
+          said := said || format('%s older copies of records deleted', n);
+        END IF;
+        SELECT conname INTO r FROM pg_constraint WHERE conrelid = t.rel AND contype = 'p';
+        IF FOUND THEN
+          EXECUTE format('CREATE UNIQUE INDEX ON %s (id)', t.rel);
+          said := said || format('unique index on id made; the primary key %s stays', r.conname);
+        ELSE
+          EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (id)', t.rel);
+          said := said || 'primary key (id) made'::text;
+        END IF;
+      END IF;
+
+      IF t.kind = 'data' THEN
+        EXECUTE format($q$UPDATE %s SET payload = '{}' WHERE payload IS NULL$q$, t.rel);
+        GET DIAGNOSTICS n = ROW_COUNT;
+        IF n > 0 THEN
+          said := said || format('%s records had no payload: they have an empty one, which the next run of their range replaces', n);
+        END IF;
+      ELSIF NOT t.fits THEN
+        EXECUTE format($q$
+          UPDATE %s AS d SET error_message = CASE WHEN o.good THEN error_message ELSE coalesce(error_message, 'the pipeline said: ' || coalesce(status, 'nothing')) END,
+                        error_code = CASE WHEN o.good THEN error_code ELSE coalesce(error_code, 'earlier_pipeline') END,
+                        status = CASE WHEN o.good THEN 'success' ELSE 'error' END, attempt = o.attempt
+            FROM (SELECT ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), ctid) AS attempt,
+                         CASE WHEN status IS NULL THEN %L AND error_message IS NULL
+                              ELSE lower(status) IN ('success', 'succeeded', 'successful', 'ok', 'done', 'completed', 'complete', 'exito', 'éxito') END AS good
+                    FROM %1$s) o
+           WHERE o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
+          t.rel, 'status' = ANY (added));
+        IF 'started_at' = ANY (added) THEN
+          -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
+          EXECUTE format($q$UPDATE %s SET started_at = finished_at - interval '1 day'$q$, t.rel);
+          said := said || 'started_at is not known: taken as a day before finished_at'::text;
+        END IF;
+        EXECUTE format($q$SELECT count(*), count(*) FILTER (WHERE status = 'success') AS good FROM %s$q$, t.rel) INTO r;
+        said := said || format('%s reports taken over: %s success, %s error', r.count, r.good, r.count - r.good);
+        EXECUTE format('CREATE UNIQUE INDEX ON %s (run_id, window_start, attempt)', t.rel);
+        EXECUTE format('CREATE INDEX ON %s (window_start, window_end)', t.rel);
+        EXECUTE format('ALTER TABLE %s ALTER status SET NOT NULL, ADD CHECK (status IN (''success'', ''error''))', t.rel);
+      END IF;
+      FOR r IN SELECT tgname FROM pg_trigger WHERE tgrelid = t.rel AND NOT tgisinternal LOOP
+        said := said || format('trigger %s stays, and runs as qbo_raw_owner', r.tgname);
+      END LOOP;
+      RESET ROLE;
+      IF cardinality(said) = 0 THEN
+        said := ARRAY['fits as it is'];
+      END IF;
+      INSERT INTO did ("table", did) SELECT t.rel::text, s FROM unnest(said) s;
+    EXCEPTION WHEN OTHERS THEN
+      DECLARE
+        message text;
+        detail text;
+        hint text;
+      BEGIN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+        INSERT INTO did ("table", did, failed) VALUES (t.rel::text, 'left as it was: ' || concat_ws('. ', message, nullif(detail, ''), nullif(hint, '')), true);
+      END;
+    END;
+  END LOOP;
+  IF NOT EXISTS (SELECT FROM did WHERE "table" NOT LIKE '%.*') THEN
+    INSERT INTO did ("table", did) VALUES (place || '.*', 'has no table of an entity');
+  END IF;
+END
+$$;
+COMMIT;
+
+SELECT "table", did FROM did ORDER BY step;
+-- psql ends with an error when a table was left as it was.
+DO $$
+DECLARE
+  n bigint := (SELECT count(*) FROM pg_temp.did WHERE failed);
+BEGIN
+  IF n > 0 THEN
+    RAISE EXCEPTION '% tables were left as they were', n USING HINT = 'The rows above say why.';
+  END IF;
+END
+$$;
