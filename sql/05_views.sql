@@ -28,7 +28,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN s >= 172800 THEN round(s / 86400.0) || ' days'
               WHEN s >= 3600 THEN (s / 3600) || ':' || lpad((s / 60 % 60)::text, 2, '0') || ':' || lpad((s % 60)::text, 2, '0')
               ELSE (s / 60) || ':' || lpad((s % 60)::text, 2, '0') END
-    FROM (SELECT ceil(least(qb_clock.seconds, 1e9))::int AS s) c
+    FROM (SELECT ceil(CASE WHEN qb_clock.seconds > 1e9 THEN 1e9 ELSE qb_clock.seconds END)::int AS s) c
 $$;
 
 CREATE VIEW raw.qb_entities WITH (security_barrier) AS

@@ -29,24 +29,28 @@ impl Pacer {
     }
 
     /// Takes leave to send one request now; otherwise says how long to wait before asking again.
+    ///
+    /// Requests leave evenly, one second's share spread over the second: what leaves in one burst may arrive, behind slow
+    /// handshakes, in one second with the next burst.
     pub fn try_take(&mut self, now: Duration) -> Result<(), Duration> {
-        if now < self.paused_until {
-            return Err(self.paused_until - now);
-        }
         while self.sent.front().is_some_and(|at| *at + MINUTE <= now) {
             self.sent.pop_front();
         }
-        for (most, span) in [(self.per_minute, MINUTE), (self.per_second, SECOND)] {
-            let blocking = self.sent.len().checked_sub(most).and_then(|index| self.sent.get(index));
-            if let Some(at) = blocking {
-                let free = *at + span;
-                if free > now {
-                    return Err(free - now);
-                }
+        let back = |most: usize| self.sent.len().checked_sub(most).and_then(|index| self.sent.get(index));
+        let apart = SECOND / u32::try_from(self.per_second).unwrap_or(u32::MAX);
+        let free = [
+            Some(self.paused_until),
+            back(self.per_minute).map(|at| *at + MINUTE),
+            back(self.per_second).map(|at| *at + SECOND),
+            back(1).map(|at| *at + apart),
+        ];
+        match free.into_iter().flatten().max().filter(|free| *free > now) {
+            Some(free) => Err(free - now),
+            None => {
+                self.sent.push_back(now);
+                Ok(())
             }
         }
-        self.sent.push_back(now);
-        Ok(())
     }
 
     /// Nobody sends anything for a while: one of them was throttled.

@@ -70,7 +70,7 @@ pub fn keep_pace(connection: &str, sent: &[u32; 60]) -> Result<()> {
 /// What was sent on the connection in the last minute, newest second first.
 pub fn last_pace(connection: &str) -> Result<[u32; 60]> {
     let statement = Statement::fixed(
-        "SELECT extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.as_of)::int, p.sent
+        "SELECT pg_catalog.floor(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.as_of))::int, p.sent
            FROM raw.qb_pace p
           WHERE p.connection OPERATOR(pg_catalog.=) $1
             AND p.as_of OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '1 minute'::interval)",

@@ -53,6 +53,7 @@ fn random_arrivals_never_break_a_limit() {
         assert!(!sent.is_empty());
         check(&sent, per_minute, MINUTE);
         check(&sent, per_second, SECOND);
+        check(&sent, 1, SECOND / per_second);
     }
 }
 
@@ -72,16 +73,29 @@ fn no_wait_is_too_long() {
                 let before = now + wait - Duration::from_nanos(1);
                 assert!(pacer.clone().try_take(before).is_err(), "a nanosecond sooner");
                 now += wait;
-                // The minute may be free and the second not yet; that is the last thing to wait for.
-                if let Err(more) = pacer.clone().try_take(now) {
-                    assert!(more < SECOND);
-                    assert_eq!(pacer.clone().try_take(now + more), Ok(()));
-                }
+                assert_eq!(pacer.clone().try_take(now), Ok(()), "as long as it takes, and no longer");
             }
         }
         now += ms(random.u64(0..50));
     }
     assert!(taken > 500);
+}
+
+#[test]
+fn requests_leave_evenly() {
+    let mut pacer = Pacer::new(500, 8);
+    let mut now = SECOND;
+    let mut waits = Vec::new();
+    for _ in 0..16 {
+        match pacer.try_take(now) {
+            Ok(()) => waits.push(now),
+            Err(wait) => {
+                assert_eq!(wait, ms(125));
+                now += wait;
+            }
+        }
+    }
+    assert_eq!(waits, (0..8).map(|n| SECOND + ms(125) * n).collect::<Vec<_>>());
 }
 
 #[test]
@@ -120,9 +134,9 @@ fn a_pause_stops_everybody_and_only_grows() {
 
 #[test]
 fn what_was_sent_is_told_by_seconds() {
-    let mut pacer = Pacer::new(500, 10);
+    let mut pacer = Pacer::new(500, 1_000);
     let now = Duration::from_secs(100);
-    for age in [ms(59_999), ms(59_000), ms(2_500), ms(1_999), ms(1_000), ms(999), ms(0), ms(0)] {
+    for age in [ms(59_999), ms(59_000), ms(2_500), ms(1_999), ms(1_000), ms(999), ms(1), ms(0)] {
         pacer.try_take(now - age).unwrap();
     }
     let recent = pacer.recent(now);
