@@ -62,26 +62,38 @@ impl Redactor {
         }
         let mut scrubbed = String::with_capacity(clean.len());
         let mut rest = clean.as_str();
-        let mut after_bearer = false;
         while !rest.is_empty() {
-            let length = rest.find(|c: char| !is_token_char(c)).unwrap_or(rest.len());
-            let (word, more) = rest.split_at(length);
-            if looks_like_token(word) || (after_bearer && !word.is_empty()) {
-                scrubbed.push_str(REDACTED);
-            } else {
-                scrubbed.push_str(word);
-            }
-            let gap = more.find(is_token_char).unwrap_or(more.len());
-            let (between, next) = more.split_at(gap);
-            if !word.is_empty() {
-                after_bearer =
-                    word.eq_ignore_ascii_case("bearer") && between.chars().all(char::is_whitespace);
-            }
+            let (word, more) = rest.split_at(rest.find(|c: char| !is_token_char(c)).unwrap_or(rest.len()));
+            let (between, next) = more.split_at(more.find(is_token_char).unwrap_or(more.len()));
+            let is_token = looks_like_token(word) || names_a_token(word);
+            scrubbed.push_str(if is_token { REDACTED } else { word });
             scrubbed.push_str(between);
             rest = next;
+            // What an Authorization header says: all of it, to the next blank or quote.
+            if announces(word)
+                && !between.is_empty()
+                && between.chars().all(char::is_whitespace)
+                && !next.is_empty()
+            {
+                let (_, after) = next.split_at(
+                    next.find(|c: char| c.is_whitespace() || "\"'<>,;".contains(c)).unwrap_or(next.len()),
+                );
+                scrubbed.push_str(REDACTED);
+                rest = after;
+            }
         }
         scrubbed
     }
+}
+
+/// Whether a token comes next.
+fn announces(word: &str) -> bool {
+    ["bearer", "basic"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
+/// `bearer=abc`, in one word.
+fn names_a_token(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, value)| !value.is_empty() && announces(name))
 }
 
 fn is_token_char(c: char) -> bool {

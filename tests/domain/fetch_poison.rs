@@ -90,6 +90,20 @@ fn code_10000_is_asked_once_more_before_the_search() {
     assert_eq!(story.ids(), [1, 2, 3, 4, 5, 7, 8, 9]);
     // One wait in all, none for the halves of the page.
     assert_eq!((positions(&story), story.waits.len()), (vec![6], 1));
+    // With no retry left, or none allowed, the search begins at once.
+    let mut patient = limits(4);
+    patient.backoff.retries = 0;
+    let story =
+        talk(
+            patient,
+            |_, slice| {
+                if server.rows(slice).contains(&6) { fault("10000") } else { server.answer(slice) }
+            },
+        );
+    assert_eq!(
+        (story.ids(), positions(&story), story.waits.len()),
+        (vec![1, 2, 3, 4, 5, 7, 8, 9], vec![6], 0)
+    );
     // Alone from the beginning it is doubted as well.
     let story = talk(limits(1), |n, slice| if n == 0 { fault("10000") } else { server.answer(slice) });
     assert_eq!(positions(&story), [6]);

@@ -114,6 +114,10 @@ impl Fetch {
 
     /// Broken JSON may be an accident once; twice it is what QuickBooks sends.
     fn bad_json(&mut self, failure: Failure, jitter: f64) -> Vec<Effect> {
+        let failure = failure.hint(
+            "QuickBooks, or something on the way, spoils this page. Try the window again later or with a smaller page_size; \
+             Intuit's support asks for intuit_tid.",
+        );
         self.tries.bad_json += 1;
         if self.tries.bad_json > 1 { self.fail(failure) } else { self.again(jitter, false, failure) }
     }
@@ -134,7 +138,11 @@ impl Fetch {
                     Purpose::Rows { .. } => {}
                 }
                 // 10000 was seen to pass by itself; 4002 never.
-                if fault.code.as_deref() == Some("10000") && !std::mem::replace(&mut self.doubted, true) {
+                let may_wait = self.limits.backoff.wait(self.tries.retries, jitter).is_some();
+                if fault.code.as_deref() == Some("10000")
+                    && may_wait
+                    && !std::mem::replace(&mut self.doubted, true)
+                {
                     return self.again(jitter, false, fault.failure());
                 }
                 self.bisect(fault)
