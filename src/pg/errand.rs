@@ -122,8 +122,9 @@ pub extern "C-unwind" fn qbo_raw_errand_main(database: pg_sys::Datum) {
     let text = |reply: &Reply| serde_json::to_string(reply).unwrap_or_default();
     mailbox.answer(&text(&reply), &text(&Reply::failed(&Error::NoAnswer)));
     drop(mailbox);
-    // While the errand held the connection's lock a run may have been queued whose worker found it taken.
-    if let Err(error) = worker::serve() {
+    // While the errand held the connection's lock a run may have been queued whose worker found it taken; and a visit finds
+    // what was left behind.
+    if let Err(error) = worker::send_another() {
         raise::warning(["qbo_raw worker: ", &error.to_string()].concat(), error.hint().as_deref());
     }
 }

@@ -66,7 +66,7 @@ fn start_missing(wanted: &BTreeSet<i32>) -> Result<()> {
 }
 
 /// Registers one worker for this database. It waits for the present transaction to end before it looks for work.
-fn start() -> Result<()> {
+pub fn start() -> Result<()> {
     // SAFETY: reads variables of the session.
     let (database, transaction) = unsafe { (pg_sys::MyDatabaseId, pg_sys::GetTopTransactionIdIfAny()) };
     builder("qbo_raw worker", "qbo_raw_worker_main")

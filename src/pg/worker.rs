@@ -3,6 +3,7 @@
 //! alive; a run that is "running" without a lock behind it is taken up again.
 
 use super::config;
+use super::launch;
 use super::line::Line;
 use super::lock::{self, Lock};
 use super::raise;
@@ -48,8 +49,15 @@ fn wait_for_caller() -> Result<()> {
     })
 }
 
-/// Does what is to be done in this database, one run at a time, and returns when nothing is left.
-pub fn serve() -> Result<()> {
+/// Starts a worker in this database, if there is something to do that nobody does.
+pub fn send_another() -> Result<()> {
+    if guc::enabled() && extension()?.is_some() && work_is_free()? {
+        spi::transaction(launch::start)?;
+    }
+    Ok(())
+}
+
+fn serve() -> Result<()> {
     let Some(extension) = extension()? else { return Ok(()) };
     loop {
         let Some(place) = take_place()? else { return Ok(()) };

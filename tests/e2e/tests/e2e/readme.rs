@@ -141,6 +141,7 @@ impl Session<'_> {
         assert!(!shown.contains("syntax error"), "{}\n{shown}", block.sql);
         if block.sql.contains("qb_progress") {
             assert!(shown.contains("| customers |"), "{shown}");
+            assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         }
         if block.shows.is_none() {
             assert!(!shown.contains("ERROR"), "{}\n{shown}", block.sql);
