@@ -44,8 +44,9 @@ is() {
 less() { # NAME VALUE LIMIT
   if awk "BEGIN { exit !($2 < $3) }"; then echo "ok      $1: $2"; passed=$((passed + 1)); else echo "not ok  $1: $2 is not below $3"; failed=$((failed + 1)); fi
 }
-sql() { docker exec "$(compose ps -q warehouse)" psql -U postgres -XAtq -v ON_ERROR_STOP=1 -d qbo_raw -c "$1"; }
-healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$(compose ps -q warehouse)" 2>/dev/null)" = healthy ]; }
+container() { compose --profile demo ps -a -q "$1" | head -1; }
+sql() { docker exec "$(container warehouse)" psql -U postgres -XAtq -v ON_ERROR_STOP=1 -d qbo_raw -c "$1"; }
+healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$(container warehouse)" 2>/dev/null)" = healthy ]; }
 until_true() { local end=$((SECONDS + $1)); shift; until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.5; done; }
 seconds() { local began=$EPOCHREALTIME; "$@" >/dev/null 2>&1; awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $began }"; }
 
@@ -68,16 +69,17 @@ is "it runs as postgres" "$(inside 'id -un')" postgres
 say "docker compose --profile demo up"
 compose --profile demo up -d --no-build > "$work/up.log" 2>&1 || { cat "$work/up.log"; exit 1; }
 is "the warehouse is healthy" "$(until_true 90 healthy && echo yes)" yes
-demo() { compose --profile demo ps -q demo | head -1; }
-until_true 20 test -n "$(demo)"
-exit_code=$(timeout 300 "$DOCKER" wait "$(demo)")
-docker logs "$(demo)" 2>&1 | tail -20
+until_true 20 test -n "$(container demo)"
+exit_code=$(timeout 300 "$DOCKER" wait "$(container demo)")
+docker logs "$(container demo)" 2>&1 | tail -20
 if [ "$exit_code" != 0 ]; then
   compose --profile demo ps
-  docker logs --tail 5 "$(compose --profile demo ps -q simulator)" 2>&1
-  docker exec "$(compose ps -q warehouse)" bash -c 'cat /etc/resolv.conf; getent hosts simulator || echo "the name simulator is not known"'
+  docker logs --tail 5 "$(container simulator)" 2>&1
+  docker exec "$(container warehouse)" bash -c 'cat /etc/resolv.conf; getent hosts simulator || echo "the name simulator is not known"'
 fi
 is "the demo ended well" "$exit_code" 0
+is "no credential is in the environment of the server that its init script connected" \
+  "$(docker exec "$(container warehouse)" cat /proc/1/environ | tr '\0' '\n' | grep -cFf <(cd docker/secrets.demo && cat client_id client_secret refresh_token))" 0
 is "three tables are filled" "$(sql "SELECT (SELECT count(*) FROM raw.qb_invoices), (SELECT count(*) FROM raw.qb_customers), (SELECT count(*) FROM raw.qb_items)")" "500|60|40"
 is "by pg_cron" "$(sql "SELECT count(DISTINCT j.jobname) FROM cron.job_run_details d JOIN cron.job j USING (jobid) WHERE j.jobname LIKE 'qbo demo%' AND d.status = 'succeeded'")" 3
 is "the schedule for real life is there" "$(sql "SELECT count(*) FROM cron.job WHERE jobname IN ('qbo invoices', 'qbo customers', 'qbo items', 'qbo tidy')")" 4
@@ -88,8 +90,8 @@ id=$(sql "SELECT raw.qb_backfill('invoices', '2025-07-01', '2025-09-30', 1, 10, 
 some() { [ "$(sql "SELECT windows_done BETWEEN 5 AND 60 FROM raw.qb_run WHERE run_id = $id")" = t ]; }
 is "the run is at work" "$(until_true 60 some && sql "SELECT status FROM raw.qb_run WHERE run_id = $id")" running
 less "seconds to stop in mid-run" "$(seconds compose stop -t 20 warehouse)" 5
-is "it stopped by itself" "$(docker inspect -f '{{.State.ExitCode}}' "$(compose ps -q warehouse)")" 0
-is "the server shut down in less than 3 s" "$(docker logs -t "$(compose ps -q warehouse)" 2>&1 | awk '
+is "it stopped by itself" "$(docker inspect -f '{{.State.ExitCode}}' "$(container warehouse)")" 0
+is "the server shut down in less than 3 s" "$(docker logs -t "$(container warehouse)" 2>&1 | awk '
   function at(t) { split(substr(t, 12), p, /[:Z]/); return p[1] * 3600 + p[2] * 60 + p[3] }
   /received fast shutdown request/ { from = at($1) } /database system is shut down/ { took = at($1) - from } END { print (from && took < 3) ? "yes" : took }')" yes
 compose start warehouse >/dev/null 2>&1
@@ -101,15 +103,15 @@ is "no window was lost or done twice" "$(sql "SELECT count(*), count(DISTINCT wi
 is "no row was lost" "$(sql "SELECT count(*) FROM raw.qb_invoices")" 500
 
 say "secrets"
-container=$(compose ps -q warehouse)
+warehouse=$(container warehouse)
 for name in realm_id client_id client_secret refresh_token postgres_password; do
   value=$(cat "docker/secrets.demo/$name")
   # The realm is no secret; it is in the line that qb_connect answers.
   [ $name != realm_id ] || continue
   is "$name is in no layer and no description of the image" "$( (docker history --no-trunc "qbo_raw:$PG_MAJOR"; docker inspect "qbo_raw:$PG_MAJOR") | grep -cF "$value")" 0
-  is "$name is not in the container's description" "$(docker inspect "$container" | grep -cF "$value")" 0
-  is "$name is not in the log" "$(docker logs "$container" 2>&1 | grep -cF "$value")" 0
-  is "$name is not in the server's environment" "$(docker exec "$container" cat /proc/1/environ | grep -cF "$value")" 0
+  is "$name is not in the container's description" "$(docker inspect "$warehouse" | grep -cF "$value")" 0
+  is "$name is not in the log" "$(docker logs "$warehouse" 2>&1 | grep -cF "$value")" 0
+  is "$name is not in the server's environment" "$(docker exec "$warehouse" cat /proc/1/environ | grep -cF "$value")" 0
 done
 is "qb_config has them" "$(sql "SELECT client_secret FROM raw.qb_config")" "$(cat docker/secrets.demo/client_secret)"
 

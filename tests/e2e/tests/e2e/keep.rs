@@ -132,8 +132,10 @@ fn settings_of_the_database_do_not_reach_the_worker() {
     ] {
         db.server.sql("postgres", &format!("ALTER DATABASE {} SET {setting}", db.name));
     }
-    let mut client = db.client();
-    client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").unwrap();
+    // From the start: even a SET could meet a timeout of a millisecond.
+    let mut config = db.server.config(&db.name, "postgres");
+    let mut client =
+        config.options("-c statement_timeout=0 -c lock_timeout=0").connect(postgres::NoTls).unwrap();
     let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
     let run = qbo_e2e::rows(&mut client, &call).unwrap()[0][0].clone();
     let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
