@@ -22,6 +22,7 @@ const BATCH: usize = 8 << 20;
 
 /// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
 /// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two.
+/// The request is parsed once a page, in a subquery of its own.
 const UPSERT: &str = "
     WITH incoming AS MATERIALIZED (
       SELECT i.id, i.payload::jsonb AS payload 
@@ -35,7 +36,7 @@ const UPSERT: &str = "
     ), written AS (
       INSERT INTO %data AS t (id, payload, ingested_at_utc, extract_window_start_utc, extract_window_end_utc,
                               page_number, page_size, request_payload)
-      SELECT f.id, f.payload, $3, $4, $5, $6, $7, $8::jsonb FROM fresh AS f
+      SELECT f.id, f.payload, $3, $4, $5, $6, $7, (SELECT $8::jsonb) FROM fresh AS f
       ON CONFLICT (id) DO UPDATE SET
         payload = excluded.payload, ingested_at_utc = excluded.ingested_at_utc,
         extract_window_start_utc = excluded.extract_window_start_utc, extract_window_end_utc = excluded.extract_window_end_utc,
