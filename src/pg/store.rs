@@ -14,6 +14,7 @@ use crate::domain::fault::Counters;
 use crate::error::{Error, Result};
 use crate::http::spool::{Spool, SpooledPage, SpooledRecord, SpooledReject};
 use chrono::{DateTime, Utc};
+use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{BuiltinOid, PgOid};
 
 /// Text handed to one statement, at most, in bytes: bounds the memory of the arrays.
@@ -21,6 +22,7 @@ const BATCH: usize = 8 << 20;
 
 /// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
 /// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two.
+/// The request is parsed once a page, in a subquery of its own.
 const UPSERT: &str = "
     WITH incoming AS MATERIALIZED (
       SELECT i.id, i.payload::jsonb AS payload 
@@ -34,7 +36,7 @@ const UPSERT: &str = "
     ), written AS (
       INSERT INTO %data AS t (id, payload, ingested_at_utc, extract_window_start_utc, extract_window_end_utc,
                               page_number, page_size, request_payload)
-      SELECT f.id, f.payload, $3, $4, $5, $6, $7, $8::jsonb FROM fresh AS f
+      SELECT f.id, f.payload, $3, $4, $5, $6, $7, (SELECT $8::jsonb) FROM fresh AS f
       ON CONFLICT (id) DO UPDATE SET
         payload = excluded.payload, ingested_at_utc = excluded.ingested_at_utc,
         extract_window_start_utc = excluded.extract_window_start_utc, extract_window_end_utc = excluded.extract_window_end_utc,
@@ -46,6 +48,13 @@ const UPSERT: &str = "
     )
     SELECT (SELECT pg_catalog.count(*) FROM fresh), pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.is_new)
       FROM written AS w";
+
+/// How the upsert is planned: once, by the index on the id, whatever the table held at that moment. A plan made while it was
+/// empty would scan it whole for each page later on. And a page of records stays in memory on its way through the plan.
+const PLANNING: &str = "
+    SELECT pg_catalog.set_config(s.name, s.setting, true)
+      FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'),
+                   ('enable_mergejoin', 'off'), ('jit', 'off'), ('work_mem', '16MB')) AS s (name, setting)";
 
 /// Stores windows of one entity; keeps its statement prepared from window to window.
 pub struct Store {
@@ -171,6 +180,19 @@ impl Store {
         page: &SpooledPage,
         records: &[&SpooledRecord],
     ) -> Result<(i64, i64, i64)> {
+        // What a statement is handed lives as long as its memory context: in that of the transaction, a window of any size
+        // would be in memory whole.
+        let mut memory = PgMemoryContexts::new("qbo_raw batch");
+        // SAFETY: nothing that is allocated in it leaves the closure; the numbers are copied.
+        unsafe { memory.switch_to(|_| self.upsert_here(stamp, page, records)) }
+    }
+
+    fn upsert_here(
+        &mut self,
+        stamp: &Stamp,
+        page: &SpooledPage,
+        records: &[&SpooledRecord],
+    ) -> Result<(i64, i64, i64)> {
         let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
         let payloads: Vec<&str> = records.iter().map(|record| record.raw.as_str()).collect();
         let upsert = &mut self.upsert;
@@ -190,6 +212,8 @@ impl Store {
                 *upsert = Some(Prepared::new(&Statement::on(UPSERT, target), &types.map(PgOid::BuiltIn))?);
             }
             let Some(prepared) = upsert else { return Ok((0, 0, 0)) };
+            // They are set back when the role is.
+            spi::read(&Statement::fixed(PLANNING), &[], |_| Ok(()))?;
             let args = [
                 ids.into(),
                 payloads.into(),

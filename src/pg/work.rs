@@ -133,11 +133,12 @@ impl Work {
                     page_size: self.run.page_size,
                     pace: self.line.pool.recent(),
                 };
+                let began = Instant::now();
                 match self.keep(&mut fetched)? {
                     Ok(tally) => {
                         self.machine.stored(index);
                         self.charged += u64::from(counters.requests);
-                        self.log_window(&attempt, &tally);
+                        self.log_window(&attempt, &tally, began.elapsed());
                         Ok(())
                     }
                     Err(error) if error.retry() == Retry::Cancelled => {
@@ -279,9 +280,9 @@ impl Work {
         ));
     }
 
-    fn log_window(&self, attempt: &Attempt, tally: &Tally) {
+    fn log_window(&self, attempt: &Attempt, tally: &Tally, took: Duration) {
         let text = format!(
-            "qbo_raw: run {} window {} to {}, attempt {}: {} pages, {} rows ({} new, {} updated, {} unchanged, {} rejected)",
+            "qbo_raw: run {} window {} to {}, attempt {}: {} pages, {} rows ({} new, {} updated, {} unchanged, {} rejected), stored in {} ms",
             attempt.run,
             attempt.window.start.date_naive(),
             attempt.window.end.date_naive(),
@@ -291,7 +292,8 @@ impl Work {
             tally.inserted,
             tally.updated,
             tally.skipped,
-            tally.rejected
+            tally.rejected,
+            took.as_millis()
         );
         raise::log(guc::log_level(), text);
     }

@@ -1,13 +1,15 @@
 //! The extension, end to end.
 
+use crate::replay::Replay;
 use qbo_e2e::{Database, Server, seconds, wait_until};
-use qbo_sim::{Options, Rate, Sim};
+use qbo_sim::{Options, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A database and a company of so many invoices.
 pub struct Bench<'a> {
     pub db: Database<'a>,
+    pub replay: Replay,
     pub records: u64,
 }
 
@@ -27,15 +29,13 @@ pub struct Run {
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(server: &'a Server, records: u64, latency: Duration) -> Self {
+    pub fn new(server: &'a Server, records: u64) -> Self {
         let counts = vec![("Invoice".to_owned(), records)];
-        let db = Database::on(server, Options { counts, latency, ..Options::default() });
+        let db = Database::on(server, Options { counts, ..Options::default() });
         db.exec("CREATE EXTENSION pg_stat_statements");
-        Bench { db, records }
-    }
-
-    pub fn sim(&self) -> &Sim {
-        &self.db.sim
+        let replay = Replay::start(db.sim.url());
+        db.set("qbo_raw.api_base_url", &replay.url);
+        Bench { db, replay, records }
     }
 
     /// Loads everything into empty tables.
@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
         client.batch_execute("SELECT pg_stat_statements_reset()").unwrap();
         let position = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
         let wal = db.number(position);
-        let requests = db.sim.request_count();
+        let requests = self.replay.requests();
         let ended = AtomicBool::new(false);
         let most = AtomicU64::new(0);
         let took = std::thread::scope(|scope| {
@@ -84,7 +84,7 @@ impl<'a> Bench<'a> {
         Run {
             seconds: took,
             storing,
-            requests: db.sim.request_count() - requests,
+            requests: self.replay.requests() - requests,
             wal: u64::try_from(db.number(position) - wal).unwrap(),
             written: db.number(&format!(
                 "SELECT inserted_count + updated_count FROM raw.qb_run WHERE run_id = {id}"
@@ -95,10 +95,10 @@ impl<'a> Bench<'a> {
 
     /// Requests that an empty window costs; the count at the end of the run is left out.
     pub fn empty(&self) -> f64 {
-        let before = self.db.sim.request_count();
+        let before = self.replay.requests();
         let run = self.db.number("SELECT raw.qb_backfill('invoices', '2024-01-01', '2024-04-09', 1)");
         assert_eq!(self.db.ended(run), "success");
-        (self.db.sim.request_count() - before - 1) as f64 / 100.0
+        (self.replay.requests() - before - 1) as f64 / 100.0
     }
 }
 

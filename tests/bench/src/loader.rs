@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// Asks for all pages; hands each page's records to `keep`.
 fn pages(bench: &Bench, page: usize, mut keep: impl FnMut(&[(String, String)])) {
-    let sim = bench.sim();
+    let sim = &bench.db.sim;
     let (realm, id, secret, token) = sim.credentials();
     let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
     let form = [
@@ -26,7 +26,7 @@ fn pages(bench: &Bench, page: usize, mut keep: impl FnMut(&[(String, String)])) 
             "SELECT * FROM Invoice WHERE MetaData.LastUpdatedTime >= '2025-07-01T00:00:00Z' ORDERBY MetaData.LastUpdatedTime, Id STARTPOSITION {start} MAXRESULTS {page}"
         );
         let body = agent
-            .post(format!("{}/v3/company/{realm}/query?minorversion=75", sim.url()))
+            .post(format!("{}/v3/company/{realm}/query?minorversion=75", bench.replay.url))
             .header("Authorization", &access)
             .header("Accept", "application/json")
             .header("Content-Type", "application/text")

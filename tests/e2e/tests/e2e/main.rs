@@ -9,6 +9,7 @@ mod companies;
 mod faults;
 mod keep;
 mod launcher;
+mod memory;
 mod readme;
 mod resume;
 mod rights;
