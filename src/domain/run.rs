@@ -59,6 +59,8 @@ pub struct Run {
 enum Stop {
     /// No other window can be had either.
     Useless,
+    /// No request is left to spend: what is under way is still finished, its requests are spent.
+    Spent,
     Cancelled,
     Blocked,
     Parked(Duration),
@@ -116,7 +118,7 @@ impl Run {
             Scope::Window if self.outages >= BREAKER => Some(Stop::Useless),
             Scope::Window => None,
             Scope::Run => Some(Stop::Useless),
-            Scope::Budget => Some(Stop::Useless),
+            Scope::Budget => Some(Stop::Spent),
             Scope::Blocked => Some(Stop::Blocked),
             Scope::Park(pause) => Some(Stop::Parked(pause)),
         };
@@ -143,8 +145,9 @@ impl Run {
             Some(Stop::Blocked) => return Some(Status::BlockedAuth),
             Some(Stop::Parked(pause)) => return Some(Status::Parked(pause)),
             Some(Stop::Useless) => {}
+            Some(Stop::Spent) if self.in_flight.is_empty() && self.waiting.is_empty() => {}
             None if self.todo.is_empty() && self.in_flight.is_empty() && self.waiting.is_empty() => {}
-            None => return None,
+            Some(Stop::Spent) | None => return None,
         }
         let whole = self.stop.is_none() && self.failed == 0;
         Some(match (whole, self.stored) {

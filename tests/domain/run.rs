@@ -146,6 +146,23 @@ fn a_failure_of_the_run_ends_it_at_once() {
 }
 
 #[test]
+fn a_spent_budget_lets_finish_what_is_under_way() {
+    let mut run = run(6, 3);
+    assert_eq!(begin(&mut run), [0]);
+    run.fetched(0);
+    run.stored(0);
+    assert_eq!(begin(&mut run), [1, 2, 3]);
+    assert!(!run.failed(1, &failure(Scope::Budget)), "what was not asked for has not failed");
+    assert_eq!((run.end(), begin(&mut run)), (None, vec![]), "nothing new begins");
+    run.fetched(2);
+    assert_eq!(run.end(), None);
+    run.stored(2);
+    assert!(!run.failed(3, &failure(Scope::Budget)));
+    assert_eq!(run.end(), Some(Status::Partial));
+    assert!(!run.tried_all());
+}
+
+#[test]
 fn a_window_can_fail_while_it_is_stored() {
     let mut run = run(1, 1);
     next(&mut run);
