@@ -5,6 +5,7 @@ use qbo_sim::TokenEvent;
 use std::time::UNIX_EPOCH;
 
 /// What the views must know of the scene beside the truth.
+#[derive(Default)]
 pub struct World {
     /// Whether each redemption changes the refresh token.
     pub rotates: bool,
@@ -12,12 +13,6 @@ pub struct World {
     pub cut_off: i32,
     /// Whether the documented rates were set.
     pub paced: bool,
-}
-
-impl Default for World {
-    fn default() -> Self {
-        World { rotates: false, cut_off: 0, paced: false }
-    }
 }
 
 /// Makes the views for an entity, whose tables must exist, and loads the truth as it is now.
