@@ -1,6 +1,7 @@
 //! The machine of a run: which windows are fetched when, and how the run ends.
 //!
-//! It begins with one window alone, so that wrong credentials or a throttled company cost one request, not one a thread.
+//! It begins with one window alone, so that wrong credentials or a throttled company cost one request, not one a thread; as
+//! soon as a page of it came, the others follow.
 //! Then up to `lanes` windows are in flight, and no more are fetched than can be stored.
 
 use super::fault::{Failure, Scope};
@@ -91,6 +92,11 @@ impl Run {
         let next = self.todo.pop_front()?;
         self.in_flight.insert(next.0);
         Some(next)
+    }
+
+    /// A page came: QuickBooks answers.
+    pub fn answered(&mut self) {
+        self.proven = true;
     }
 
     /// A window is fetched whole.

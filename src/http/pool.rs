@@ -41,6 +41,8 @@ pub struct Context {
 pub enum Message {
     /// Another token is wanted than the one of this generation.
     TokenWanted { generation: Option<u64> },
+    /// The first page of all came.
+    Answered,
     /// A window came whole.
     Fetched {
         index: usize,
@@ -107,6 +109,12 @@ impl Pool {
         self.shared.clock_ahead()
     }
 
+    /// Ends every wait and every request under way, and lets no other begin; nobody is waited for.
+    pub fn stop(&self) {
+        self.shared.stop();
+        self.agent.clone().shutdown();
+    }
+
     /// Requests sent so far.
     pub fn sent(&self) -> u64 {
         self.shared.sent()
@@ -119,10 +127,8 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Ends every wait and every request under way; nobody is waited for.
     fn drop(&mut self) {
-        self.shared.stop();
-        self.agent.clone().shutdown();
+        self.stop();
     }
 }
 
@@ -173,7 +179,12 @@ impl Lane {
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
                 Effect::Keep(kept) => match spool.push(&kept, &job.query.page(kept.slice)) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        if self.shared.prove() {
+                            self.tell(Message::Answered);
+                        }
+                        continue;
+                    }
                     Err(error) => return failed(no_spool(&error), &used),
                 },
                 Effect::Poison { number, position, fault, after } => {

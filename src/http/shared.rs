@@ -55,6 +55,8 @@ struct State {
     /// Requests that may still be sent this month, and those sent.
     allowance: u64,
     sent: u64,
+    /// Whether a page came.
+    proven: bool,
     /// Seconds by which our clock is ahead of QuickBooks'.
     clock_ahead: Option<i64>,
     stopped: bool,
@@ -82,6 +84,7 @@ impl Shared {
             pacer,
             allowance,
             sent: 0,
+            proven: false,
             clock_ahead: None,
             stopped: false,
         };
@@ -208,6 +211,11 @@ impl Shared {
                 Some(left) => state = self.wait(state, left),
             }
         }
+    }
+
+    /// A page came; true for the first one.
+    pub fn prove(&self) -> bool {
+        !std::mem::replace(&mut self.lock().proven, true)
     }
 
     /// An answer came with this Date (RFC 9110, section 6.6.1), now.

@@ -101,7 +101,7 @@ fn ask(
             }
             Some(Message::Failed { failure, .. }) => break Err(failure.into()),
             Some(Message::TokenWanted { generation }) => line.renew(generation, given_up),
-            Some(Message::Fetched { .. }) => {}
+            Some(Message::Fetched { .. } | Message::Answered) => {}
             None => {
                 latch::wait(Duration::from_secs(1));
                 if given_up()? {

@@ -83,7 +83,7 @@ pub fn answer(name: &str, given_up: impl Fn() -> Result<bool>) -> Result<Finding
                 }
                 Some(Message::Failed { failure, .. }) => break Finding::wrong(&Error::from(failure)),
                 Some(Message::TokenWanted { generation }) => line.renew(generation, &given_up),
-                Some(Message::Fetched { .. }) => {}
+                Some(Message::Fetched { .. } | Message::Answered) => {}
                 None => {
                     latch::wait(Duration::from_secs(1));
                     if given_up()? {

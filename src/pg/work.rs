@@ -115,6 +115,10 @@ impl Work {
                 }
                 Ok(())
             }
+            Message::Answered => {
+                self.machine.answered();
+                Ok(())
+            }
             // Nothing is counted while windows are fetched.
             Message::Counted { .. } => Ok(()),
             Message::Failed { index, window, failure, started_at } => {
@@ -300,6 +304,8 @@ impl Work {
 
     fn finish(self, status: Status) -> Result<()> {
         let (id, name) = (self.run.id, &self.connection.name);
+        // A run that has ended asks for nothing any more.
+        self.line.pool.stop();
         let pace = self.line.pool.recent();
         let rest = i64::try_from(self.line.pool.sent().saturating_sub(self.charged)).unwrap_or(0);
         let entity = self.run.entity.name;

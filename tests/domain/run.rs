@@ -62,6 +62,14 @@ fn while_nothing_was_fetched_one_goes_after_the_other() {
 }
 
 #[test]
+fn the_first_page_opens_the_way_for_all() {
+    let mut run = run(6, 3);
+    assert_eq!(begin(&mut run), [0]);
+    run.answered();
+    assert_eq!(begin(&mut run), [1, 2]);
+}
+
+#[test]
 fn windows_come_with_their_place_and_in_order() {
     let all = windows(6);
     let mut run = Run::new(all.clone(), 2, 1);

@@ -220,6 +220,7 @@ impl Bench {
                     }
                 }
                 Message::Counted { .. } => panic!("nothing was to be counted"),
+                Message::Answered => {}
                 Message::Fetched { index, mut spool, counters, .. } => {
                     let pages = spool.pages().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
                     assert!(outcomes.insert(index, Outcome::Fetched { pages, counters }).is_none());

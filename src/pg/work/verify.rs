@@ -36,7 +36,7 @@ impl Work {
                     let id = self.run.id;
                     self.line.renew(generation, || spi::transaction(|| run::is_cancelled(id)));
                 }
-                Some(Message::Fetched { .. }) => {}
+                Some(Message::Fetched { .. } | Message::Answered) => {}
                 None => {
                     latch::wait(LOOK);
                     if self.is_cancelled()? {

@@ -131,8 +131,8 @@ END
 $$;
 CREATE VIEW chk.i11 AS SELECT l AS what FROM chk.leaks() l;
 
--- Quiet: a live run still needed what was asked for; ten at once; the documented rates where they were set. Requests of
--- the windows ahead, already with the threads that send them, may still arrive within a tenth of a second of the run's end.
+-- Quiet: a live run still needed what was asked for; ten at once; the documented rates where they were set. What was
+-- sent right before the end of a run may be seen to arrive a little after it.
 CREATE VIEW chk.i12 AS
   SELECT a.n::text AS what FROM chk.ask a
    WHERE NOT EXISTS (

@@ -4,6 +4,7 @@
 use crate::truth::{World, check};
 use qbo_e2e::{Database, RANGE, seconds};
 use qbo_sim::{Fault, Options, When};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Kinds of fault, as the simulator calls them.
 const KINDS: [&str; 16] = [
@@ -28,10 +29,13 @@ const KINDS: [&str; 16] = [
 /// Requests of the run that nothing disturbs: pages of five windows.
 const CALL: &str = "page_size => 10, chunk_days => 20";
 
-/// Which part of all places is tried: one in so many.
-fn one_in() -> u64 {
-    std::env::var("QBO_RAW_CHAOS_ONE_IN").map_or(20, |text| text.parse().expect("a number"))
+/// Which part of all places is tried: one request in so many of each kind.
+fn one_in() -> usize {
+    std::env::var("QBO_RAW_CHAOS_ONE_IN").map_or(5, |text| text.parse().expect("a number"))
 }
+
+/// So many at a time.
+const THREADS: usize = 4;
 
 fn company() -> Database<'static> {
     let options = Options { counts: vec![("Invoice".to_owned(), 60)], ..Options::default() };
@@ -52,42 +56,53 @@ fn every_request_fails_in_every_way() {
     assert_eq!(run(&calm).1, "success");
     let requests = calm.sim.request_count();
     assert!(requests >= 8, "{requests}");
-    let (mut tried, mut struck, mut place) = (0, 0, 0);
+    let mut places = Vec::new();
     for n in 1..=requests {
-        for kind in KINDS {
+        for (number, kind) in KINDS.iter().enumerate() {
             for when in [When::Nth(n), When::From(n)] {
-                place += 1;
-                if ((place * 2_654_435_761_u64) >> 8) % one_in() != 0 {
-                    continue;
-                }
-                let scene = format!("{kind} at {when:?}");
-                let once = matches!(when, When::Nth(_));
-                let db = company();
-                db.sim.fault(when, Fault::named(kind).unwrap());
-                let (id, status) = run(&db);
-                assert!(
-                    ["success", "partial", "failed", "blocked_auth"].contains(&status.as_str()),
-                    "{scene}: run {id} is {status}"
-                );
-                eprintln!("{scene}: {status}");
-                tried += 1;
-                struck += u64::from(db.sim.requests().iter().any(|request| request.faulted));
-                let made = db.value("SELECT to_regclass('raw.backfill_report_invoices') IS NOT NULL") == "t";
-                assert!(made || !once, "{scene}: no table");
-                if made {
-                    check(&db, "invoices", "Invoice", &scene, &World::default());
-                }
-                db.sim.clear_faults();
-                if status == "blocked_auth" {
-                    db.authorize();
-                }
-                let (id, status) = run(&db);
-                assert_eq!(status, "success", "{scene}: run {id} afterwards");
-                db.check_equal("invoices", "Invoice");
-                check(&db, "invoices", "Invoice", &format!("{scene}, and mended"), &World::default());
+                places.push((number + n as usize, *kind, when));
             }
         }
     }
-    println!("{tried} faults of {place}, {struck} struck, {requests} requests a run");
-    assert_eq!(struck, tried, "a fault that does not strike tests nothing");
+    let all = places.len();
+    // Of each kind the same part, at other requests than of the next kind.
+    places.retain(|(number, ..)| number % one_in() == 0);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some((_, kind, when)) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    disturb(kind, when.clone());
+                }
+            });
+        }
+    });
+    println!("{} faults of {all}, {requests} requests a run", places.len());
+}
+
+/// One fault; what must hold after it, and after it is over.
+fn disturb(kind: &str, when: When) {
+    let scene = format!("{kind} at {when:?}");
+    let once = matches!(when, When::Nth(_));
+    let db = company();
+    db.sim.fault(when, Fault::named(kind).unwrap());
+    let (id, status) = run(&db);
+    assert!(
+        ["success", "partial", "failed", "blocked_auth"].contains(&status.as_str()),
+        "{scene}: run {id} is {status}"
+    );
+    assert!(db.sim.requests().iter().any(|request| request.faulted), "{scene}: it did not strike");
+    let made = db.value("SELECT to_regclass('raw.backfill_report_invoices') IS NOT NULL") == "t";
+    assert!(made || !once, "{scene}: no table");
+    if made {
+        check(&db, "invoices", "Invoice", &scene, &World::default());
+    }
+    db.sim.clear_faults();
+    if status == "blocked_auth" {
+        db.authorize();
+    }
+    let (id, status) = run(&db);
+    assert_eq!(status, "success", "{scene}: run {id} afterwards");
+    db.check_equal("invoices", "Invoice");
+    check(&db, "invoices", "Invoice", &format!("{scene}, and mended"), &World::default());
 }
