@@ -35,6 +35,7 @@ unsafe extern "C-unwind" {
 
 /// Installs the signal handlers, connects to the database as superuser and pins the settings.
 pub fn open(database: pg_sys::Oid) {
+    keep_memory_small();
     handle_signals();
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     pin();
@@ -46,6 +47,17 @@ pub fn open_without_database() {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     BackgroundWorker::connect_worker_to_spi(None, None);
     pin();
+}
+
+/// Answers of several megabytes come and go on several threads. By default glibc gives each thread a heap of its own, and
+/// keeps in them what was freed.
+fn keep_memory_small() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: changes how later allocations are served, nothing else.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
 }
 
 fn handle_signals() {

@@ -80,12 +80,22 @@ fn main() {
     // With latency, the API is.
     table.head(&format!("{n} invoices with latency: time / max(storing, latency x requests / threads)"));
     for latency in [30, 100, 300] {
-        for (page, threads) in [(1_000, 4), (100, 4), (100, 8), (1_000, 1)] {
+        for (page, chunk, threads, bound) in [
+            (1_000, 1, 4, Some(1.1)),
+            (100, 1, 4, Some(1.1)),
+            (100, 1, 8, None),
+            // Fourteen windows of two pages each do not divide evenly by four threads.
+            (1_000, 7, 4, None),
+            (1_000, 7, 1, None),
+        ] {
             bench.replay.set_latency(Duration::from_millis(latency));
-            let run = bench.run(page, 7, threads);
+            let run = bench.run(page, chunk, threads);
             let waiting = latency as f64 / 1_000.0 * run.requests as f64 / threads as f64;
-            let bound = if page == 1_000 && threads == 4 { Some(1.1) } else { None };
-            let name = format!("{latency} ms, pages of {page}, {threads} threads, {} requests", run.requests);
+            let windows = DAYS.div_ceil(chunk);
+            let name = format!(
+                "{latency} ms, {windows} windows, pages of {page}, {threads} threads, {} requests",
+                run.requests
+            );
             table.row(&name, &[run.seconds / waiting.max(run.storing)], bound);
         }
     }
