@@ -49,14 +49,15 @@ pub fn open_without_database() {
     pin();
 }
 
-/// Answers of several megabytes come and go on several threads. By default glibc gives each thread a heap of its own, and
-/// keeps in them what was freed.
+/// Answers and pages of several megabytes come and go. By default glibc gives each thread a heap of its own, keeps in them
+/// what was freed, and gives large pieces back to the system only to take them again at once.
 fn keep_memory_small() {
     #[cfg(target_env = "gnu")]
     // SAFETY: changes how later allocations are served, nothing else.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 16 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 24 << 20);
     }
 }
 

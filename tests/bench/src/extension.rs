@@ -78,7 +78,7 @@ impl<'a> Bench<'a> {
         });
         let id = db.number("SELECT max(run_id) FROM raw.qb_run");
         let storing: f64 = db
-            .value("SELECT coalesce(sum(total_exec_time), 0) / 1000 FROM pg_stat_statements WHERE query LIKE 'WITH incoming AS%' OR query LIKE '%WITH incoming AS MATERIALIZED%'")
+            .value("SELECT coalesce(sum(total_exec_time), 0) / 1000 FROM pg_stat_statements WHERE query LIKE '%WITH fresh AS MATERIALIZED%'")
             .parse()
             .unwrap();
         Run {
