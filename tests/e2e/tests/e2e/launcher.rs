@@ -136,8 +136,14 @@ fn the_launcher_is_in_nobodys_way() {
     db.backfill("customers");
     wait_until("its worker leaves", seconds(10), || !db.has_worker());
     server.sql("postgres", &format!("DROP DATABASE {}", db.name));
-    let faulty = server.log();
-    assert!(!faulty.contains("ERROR") && !faulty.contains("PANIC") && !faulty.contains("FATAL"), "{faulty}");
+    // An autovacuum worker may find its database dropped, which is no business of ours.
+    let log = server.log();
+    let faulty: Vec<&str> = log
+        .lines()
+        .filter(|line| ["ERROR:", "FATAL:", "PANIC:"].iter().any(|level| line.contains(level)))
+        .filter(|line| !line.contains(" autovacuum worker "))
+        .collect();
+    assert!(faulty.is_empty(), "{faulty:#?}");
     // Terminated, it comes back.
     let mut client = server.connect("postgres", "postgres").unwrap();
     let pid = qbo_e2e::rows(&mut client, launcher).unwrap().concat();
