@@ -50,7 +50,7 @@ COMMENT ON COLUMN raw.qb_run.skipped_count IS 'Records that were stored already,
 COMMENT ON COLUMN raw.qb_run.rejected_count IS 'Records that jsonb cannot hold, kept as text in qb_rejects.';
 COMMENT ON COLUMN raw.qb_run.page_count IS 'Pages received.';
 COMMENT ON COLUMN raw.qb_run.request_count IS 'Requests that its windows cost, retries included; see qb_api_usage for all.';
-COMMENT ON COLUMN raw.qb_run.source_count IS 'Records in the range that QuickBooks counted when the run ended; NULL = not counted.';
+COMMENT ON COLUMN raw.qb_run.source_count IS 'Records in the range that QuickBooks counted when the run ended; NULL = not counted, as for windows that are apart.';
 COMMENT ON COLUMN raw.qb_run.stored_count IS 'Records in the range that the table held then.';
 COMMENT ON COLUMN raw.qb_run.attempt IS 'How often a worker took the run up.';
 COMMENT ON COLUMN raw.qb_run.attempt_started_at IS 'When a worker last took it up.';

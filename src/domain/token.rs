@@ -4,7 +4,7 @@
 //! connection says so and nobody asks again.
 
 use super::fault::{Failure, Scope};
-use super::secret::Secret;
+use super::secret::{Redactor, Secret};
 use std::time::Duration;
 
 /// What the config table holds.
@@ -48,6 +48,22 @@ pub enum TokenAnswer {
     Unknown {
         message: String,
     },
+}
+
+impl TokenAnswer {
+    /// Without the secrets that a refusal may repeat.
+    pub fn scrubbed(self, redactor: &Redactor) -> Self {
+        match self {
+            TokenAnswer::Granted(grant) => TokenAnswer::Granted(grant),
+            TokenAnswer::InvalidGrant { description } => {
+                TokenAnswer::InvalidGrant { description: redactor.scrub(&description) }
+            }
+            TokenAnswer::InvalidClient { description } => {
+                TokenAnswer::InvalidClient { description: redactor.scrub(&description) }
+            }
+            TokenAnswer::Unknown { message } => TokenAnswer::Unknown { message: redactor.scrub(&message) },
+        }
+    }
 }
 
 /// An access token to use.

@@ -11,8 +11,7 @@ use crate::domain::secret::{Redactor, Secret};
 use crate::domain::token::{Grant, TokenAnswer};
 use crate::error::{Error, Result};
 use crate::http::agent;
-use crate::http::{oauth, thread};
-use std::sync::mpsc::TryRecvError;
+use crate::http::oauth;
 use std::time::{Duration, Instant};
 
 /// How long the token lock is waited for: as long as a renewal may take.
@@ -84,7 +83,7 @@ pub fn revoke(name: &str) -> Result<String> {
         let (id, secret, token) =
             (connection.client_id.clone(), connection.client_secret.clone(), refresh.clone());
         let base = hosts.revoke.clone();
-        let outcome = call(move || oauth::revoke(&agent, &base, &id, &secret, &token))
+        let outcome = latch::call(move || oauth::revoke(&agent, &base, &id, &secret, &token))
             .unwrap_or_else(|| Err("the call did not return".to_owned()));
         if let Err(message) = outcome {
             let message = Redactor::new(&[&connection.client_secret, &refresh]).scrub(&message);
@@ -123,31 +122,11 @@ fn redeem(connection: &Connection, code: &str, redirect_uri: &str) -> TokenAnswe
     let (code, redirect) = (Secret::new(code), redirect_uri.to_owned());
     let redactor = Redactor::new(&[&connection.client_secret, &code]);
     let exchanged = code.clone();
-    let answer = call(move || oauth::exchange(&agent, &hosts.oauth, &id, &secret, &exchanged, &redirect));
-    match answer.unwrap_or(TokenAnswer::Unknown { message: "the call did not return".to_owned() }) {
-        TokenAnswer::InvalidGrant { description } => {
-            TokenAnswer::InvalidGrant { description: redactor.scrub(&description) }
-        }
-        TokenAnswer::InvalidClient { description } => {
-            TokenAnswer::InvalidClient { description: redactor.scrub(&description) }
-        }
-        TokenAnswer::Unknown { message } => TokenAnswer::Unknown { message: redactor.scrub(&message) },
-        granted => granted,
-    }
-}
-
-/// Does one blocking call on a thread of its own, while the main thread waits on its latch.
-fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let receiver = thread::off_main(latch::waker(), work).ok()?;
-    loop {
-        match receiver.try_recv() {
-            Ok(value) => return Some(value),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => {
-                latch::wait(Duration::from_secs(1));
-            }
-        }
-    }
+    let answer =
+        latch::call(move || oauth::exchange(&agent, &hosts.oauth, &id, &secret, &exchanged, &redirect));
+    answer
+        .unwrap_or(TokenAnswer::Unknown { message: "the call did not return".to_owned() })
+        .scrubbed(&redactor)
 }
 
 /// Stores a grant; a lock or a full disk may pass.

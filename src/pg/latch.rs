@@ -1,8 +1,10 @@
 //! Waiting. The main thread of the worker waits here and nowhere else: on its latch, which the fetch threads, signals and
 //! time-outs set.
 
+use crate::http::thread;
 use pgrx::prelude::*;
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 /// Why a wait ended.
@@ -62,6 +64,20 @@ pub fn waker() -> Arc<dyn Fn() + Send + Sync> {
         // SAFETY: a signal to ourselves that PostgreSQL handles in every backend.
         libc::kill(process, libc::SIGUSR1);
     })
+}
+
+/// Does one blocking call on a thread of its own, while the main thread waits on its latch.
+pub fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let receiver = thread::off_main(waker(), work).ok()?;
+    loop {
+        match receiver.try_recv() {
+            Ok(value) => return Some(value),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => {
+                wait(Duration::from_secs(1));
+            }
+        }
+    }
 }
 
 /// While it lives, SIGTERM and cancel are put off: a token that was spent must be stored before the process may go.

@@ -12,8 +12,7 @@ use crate::domain::secret::{Redactor, Secret};
 use crate::domain::token::{Event, Renewal, Saved, Step, Token, TokenAnswer};
 use crate::error::{Error, Result};
 use crate::http::agent::Hosts;
-use crate::http::{oauth, thread};
-use std::sync::mpsc::TryRecvError;
+use crate::http::oauth;
 use std::time::{Duration, Instant};
 use ureq::Agent;
 
@@ -108,36 +107,11 @@ impl Keeper {
     fn post(&self, refresh: &Secret) -> TokenAnswer {
         let (agent, base, id) = (self.agent.clone(), self.oauth_base.clone(), self.client_id.clone());
         let (secret, token) = (self.client_secret.clone(), refresh.clone());
-        let call = move || oauth::refresh(&agent, &base, &id, &secret, &token);
-        let receiver = match thread::off_main(latch::waker(), call) {
-            Ok(receiver) => receiver,
-            Err(error) => return TokenAnswer::Unknown { message: error.to_string() },
-        };
-        loop {
-            match receiver.try_recv() {
-                Ok(answer) => return self.redacted(answer, refresh),
-                Err(TryRecvError::Disconnected) => {
-                    return TokenAnswer::Unknown { message: "the call did not return".to_owned() };
-                }
-                Err(TryRecvError::Empty) => {
-                    latch::wait(Duration::from_secs(1));
-                }
-            }
-        }
-    }
-
-    fn redacted(&self, answer: TokenAnswer, refresh: &Secret) -> TokenAnswer {
+        let answer = latch::call(move || oauth::refresh(&agent, &base, &id, &secret, &token));
         let redactor = Redactor::new(&[&self.client_secret, refresh]);
-        match answer {
-            TokenAnswer::InvalidGrant { description } => {
-                TokenAnswer::InvalidGrant { description: redactor.scrub(&description) }
-            }
-            TokenAnswer::InvalidClient { description } => {
-                TokenAnswer::InvalidClient { description: redactor.scrub(&description) }
-            }
-            TokenAnswer::Unknown { message } => TokenAnswer::Unknown { message: redactor.scrub(&message) },
-            granted => granted,
-        }
+        answer
+            .unwrap_or(TokenAnswer::Unknown { message: "the call did not return".to_owned() })
+            .scrubbed(&redactor)
     }
 
     fn save(&self, seen: u64, used: &Secret, grant: &crate::domain::token::Grant) -> Saved {

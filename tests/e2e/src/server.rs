@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 const CONF: &str = "
 fsync = off
 listen_addresses = ''
+port = 5432
 max_connections = 120
 max_worker_processes = 60
 autovacuum_naptime = 5s
@@ -162,7 +163,12 @@ impl Server {
     /// Runs a program of PostgreSQL against this server; its output.
     pub fn run(&self, name: &str, args: &[&str]) -> Output {
         let mut command = Command::new(program(name));
-        command.env("PGHOST", &self.socket).env("PGUSER", "postgres").env_remove("RUST_BACKTRACE").args(args);
+        command
+            .env("PGHOST", &self.socket)
+            .env("PGPORT", "5432")
+            .env("PGUSER", "postgres")
+            .env_remove("RUST_BACKTRACE")
+            .args(args);
         command.stdin(Stdio::null()).output().unwrap()
     }
 }

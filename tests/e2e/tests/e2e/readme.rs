@@ -94,6 +94,7 @@ impl Session<'_> {
             .args(["-X", "-d", &self.db.name, "-f"])
             .arg(&file)
             .env("PGHOST", self.db.server.socket())
+            .env("PGPORT", "5432")
             .env("PGUSER", "postgres")
             .env("PGCLIENTENCODING", "UTF8")
             .stdin(Stdio::piped())

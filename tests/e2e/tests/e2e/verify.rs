@@ -105,6 +105,27 @@ fn verification_tells_missing_records_from_those_that_changed() {
 }
 
 #[test]
+fn what_lies_between_named_windows_is_not_missed() {
+    let db = company();
+    let windows = "ARRAY[tstzrange('2025-07-01Z', '2025-07-02Z'), tstzrange('2025-07-09Z', '2025-07-10Z')]";
+    let (mut client, heard) = db.listening();
+    client
+        .batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill_windows('invoices', {windows}))"))
+        .unwrap();
+    assert!(heard.lock().unwrap().iter().all(|line| !line.starts_with("WARNING")), "{heard:?}");
+    assert_eq!(db.rows("SELECT status, source_count FROM raw.qb_run"), [["success", ""]]);
+    let windows = "ARRAY[tstzrange('2025-07-02Z', '2025-07-04Z'), tstzrange('2025-07-04Z', '2025-07-09Z')]";
+    client
+        .batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill_windows('invoices', {windows}))"))
+        .unwrap();
+    assert_eq!(
+        db.value("SELECT source_count = stored_count FROM raw.qb_run WHERE run_id = 2"),
+        "t",
+        "these touch"
+    );
+}
+
+#[test]
 fn rejects_count_as_held() {
     let db = company();
     let id = db.sim.ids("Invoice")[7].clone();
