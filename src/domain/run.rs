@@ -2,7 +2,8 @@
 //!
 //! It begins with one window alone, so that wrong credentials or a throttled company cost one request, not one a thread; as
 //! soon as a page of it came, the others follow.
-//! Then up to `lanes` windows are in flight, and no more are fetched than can be stored.
+//! Then each thread has a window and one more to go on with, so that none waits while the main thread stores; and no more
+//! are handed out than that before some are stored.
 
 use super::fault::{Failure, Scope};
 use super::window::Window;
@@ -85,8 +86,8 @@ impl Run {
 
     /// The next window to fetch, if one may be fetched now.
     pub fn next_window(&mut self) -> Option<(usize, Window)> {
-        let lanes = if self.proven { self.lanes } else { 1 };
-        if self.stop.is_some() || self.in_flight.len() >= lanes || self.waiting.len() >= self.lanes {
+        let most = if self.proven { 2 * self.lanes } else { 1 };
+        if self.stop.is_some() || self.in_flight.len() + self.waiting.len() >= most {
             return None;
         }
         let next = self.todo.pop_front()?;
@@ -134,9 +135,14 @@ impl Run {
         counts
     }
 
-    /// Whether every window was tried: nothing stopped the run before its end.
-    pub fn tried_all(&self) -> bool {
+    /// Whether every window was handed out: none is left, and nothing stopped the run before that.
+    pub fn is_handed_out(&self) -> bool {
         self.stop.is_none() && self.todo.is_empty()
+    }
+
+    /// Whether a request beside the windows may be sent: QuickBooks answers, and no window waits for a thread.
+    pub fn has_room(&self) -> bool {
+        self.proven && self.is_handed_out()
     }
 
     /// Somebody cancelled the run.

@@ -25,6 +25,7 @@ use crate::http::pool::{Job, Message, Task};
 use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
+use verify::Count;
 
 /// How often a run looks whether it was cancelled, beside being told.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub fn run(id: i64, name: &str) -> Result<()> {
     let mut work = Work::begin(id, name)?;
     let mut status = work.go_on_to_the_end()?;
-    if matches!(status, Status::Success | Status::Partial) && work.machine.tried_all() {
+    if matches!(status, Status::Success | Status::Partial) && work.machine.is_handed_out() {
         work.verify()?;
         if work.is_cancelled()? && status != Status::Success {
             status = Status::Cancelled;
@@ -48,6 +49,7 @@ struct Work {
     store: Store,
     line: Line,
     machine: Machine,
+    count: Count,
     /// Requests that a window, or a count, has been charged with.
     charged: u64,
     /// The failure that ended the run, where one did.
@@ -77,7 +79,8 @@ impl Work {
         let line = Line::open(&connection, lanes, run.page_size)?;
         let machine = Machine::new(todo, stored.len(), lanes);
         let store = Store::new(tables, name);
-        Ok(Work { run, connection, store, line, machine, charged: 0, last: None, looked: Instant::now() })
+        let (count, looked) = (Count::Open, Instant::now());
+        Ok(Work { run, connection, store, line, machine, count, charged: 0, last: None, looked })
     }
 
     fn go_on_to_the_end(&mut self) -> Result<Status> {
@@ -89,6 +92,7 @@ impl Work {
             if let Some(status) = self.machine.end() {
                 return Ok(status);
             }
+            self.ask_early();
             // One message at a time: between two windows stored there is a look at the flag and at the signals.
             match self.line.pool.try_recv() {
                 Some(message) => self.hear(message)?,
@@ -119,9 +123,11 @@ impl Work {
                 self.machine.answered();
                 Ok(())
             }
-            // Nothing is counted while windows are fetched.
-            Message::Counted { .. } => Ok(()),
+            Message::Counted { count, counters, .. } => self.counted(count, counters),
             Message::Failed { index, window, failure, started_at } => {
+                if self.uncounted(index, &failure)? {
+                    return Ok(());
+                }
                 let attempt = self.attempt(window, started_at, failure.intuit_tid.clone());
                 let counts = self.machine.failed(index, &failure);
                 self.give_up(&attempt, counts, failure.counters, failure.into())

@@ -45,7 +45,7 @@ fn one_window_goes_first_alone() {
     let mut run = run(10, 4);
     assert_eq!(begin(&mut run), [0]);
     run.fetched(0);
-    assert_eq!(begin(&mut run), [1, 2, 3, 4]);
+    assert_eq!(begin(&mut run), [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(run.end(), None);
 }
 
@@ -63,10 +63,13 @@ fn while_nothing_was_fetched_one_goes_after_the_other() {
 
 #[test]
 fn the_first_page_opens_the_way_for_all() {
-    let mut run = run(6, 3);
+    let mut run = run(9, 3);
     assert_eq!(begin(&mut run), [0]);
     run.answered();
-    assert_eq!(begin(&mut run), [1, 2]);
+    assert_eq!(begin(&mut run), [1, 2, 3, 4, 5], "one for each of three threads, and one more to go on with");
+    run.fetched(2);
+    run.stored(2);
+    assert_eq!(begin(&mut run), [6]);
 }
 
 #[test]
@@ -86,13 +89,14 @@ fn no_more_are_fetched_than_can_be_stored() {
     let mut run = run(20, 3);
     next(&mut run);
     run.fetched(0);
-    assert_eq!(begin(&mut run), [1, 2, 3]);
-    (1..4).for_each(|index| run.fetched(index));
-    assert_eq!(begin(&mut run), [0; 0], "four wait to be stored");
+    assert_eq!(begin(&mut run), [1, 2, 3, 4, 5]);
+    (1..6).for_each(|index| run.fetched(index));
+    assert_eq!(begin(&mut run), [0; 0], "six wait to be stored");
     run.stored(0);
-    assert_eq!(begin(&mut run), [0; 0]);
+    assert_eq!(begin(&mut run), [6]);
     run.stored(1);
-    assert_eq!(begin(&mut run), [4, 5, 6]);
+    run.stored(2);
+    assert_eq!(begin(&mut run), [7, 8]);
 }
 
 #[test]
@@ -101,7 +105,21 @@ fn no_lanes_count_as_one() {
     assert_eq!(begin(&mut run), [0]);
     run.fetched(0);
     run.stored(0);
-    assert_eq!(begin(&mut run), [1]);
+    assert_eq!(begin(&mut run), [1, 2]);
+}
+
+#[test]
+fn there_is_room_when_something_came_and_all_is_handed_out() {
+    let mut run = run(2, 1);
+    assert!(!run.has_room());
+    begin(&mut run);
+    assert!(!run.has_room());
+    run.answered();
+    assert!(!run.has_room(), "a window is left");
+    begin(&mut run);
+    assert!(run.has_room());
+    run.cancel();
+    assert!(!run.has_room());
 }
 
 /// A run of two windows of which the first is stored and the second fails.
@@ -159,15 +177,19 @@ fn a_spent_budget_lets_finish_what_is_under_way() {
     assert_eq!(begin(&mut run), [0]);
     run.fetched(0);
     run.stored(0);
-    assert_eq!(begin(&mut run), [1, 2, 3]);
+    assert_eq!(begin(&mut run), [1, 2, 3, 4, 5]);
+    assert!(run.is_handed_out());
     assert!(!run.failed(1, &failure(Scope::Budget)), "what was not asked for has not failed");
+    assert!(!run.is_handed_out());
     assert_eq!((run.end(), begin(&mut run)), (None, vec![]), "nothing new begins");
+    for index in [4, 5] {
+        assert!(!run.failed(index, &failure(Scope::Budget)));
+    }
     run.fetched(2);
     assert_eq!(run.end(), None);
     run.stored(2);
     assert!(!run.failed(3, &failure(Scope::Budget)));
     assert_eq!(run.end(), Some(Status::Partial));
-    assert!(!run.tried_all());
 }
 
 #[test]
@@ -266,7 +288,7 @@ fn random_runs_do_every_window_once_and_end() {
                 }
                 _ => {}
             }
-            assert!(flying.len() <= lanes && waiting.len() < 2 * lanes);
+            assert!(flying.len() + waiting.len() <= 2 * lanes);
         }
         assert_eq!(seen, (0..count).collect::<Vec<_>>());
         let status = match (failed, stored) {

@@ -136,12 +136,17 @@ impl World {
         let lanes_most = self.rng.usize(1..5);
         let mut run = Run::new(todo, self.successes.len(), lanes_most);
         let mut lanes: Vec<Lane> = Vec::new();
+        // Handed out, and no thread has it yet.
+        let mut queue = VecDeque::new();
         for _ in 0..50_000 {
-            while let Some((index, window)) = run.next_window() {
-                lanes.push(self.lane(index, window));
+            queue.extend(std::iter::from_fn(|| run.next_window()));
+            if lanes.len() + queue.len() > 2 * lanes_most {
+                self.violate(format!("{} and {} windows for {lanes_most} lanes", lanes.len(), queue.len()));
             }
-            if lanes.len() > lanes_most {
-                self.violate(format!("{} windows in flight with {lanes_most} lanes", lanes.len()));
+            while lanes.len() < lanes_most
+                && let Some((index, window)) = queue.pop_front()
+            {
+                lanes.push(self.lane(index, window));
             }
             if let Some(status) = run.end() {
                 self.note(match status {

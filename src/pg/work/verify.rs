@@ -1,80 +1,146 @@
 //! The count at the end of a run: what QuickBooks has in the range, beside what the table holds.
 
 use super::{LOOK, Work};
-use crate::domain::fault::Counters;
+use crate::domain::fault::{Counters, Failure};
 use crate::domain::query::Query;
 use crate::domain::run::Status;
 use crate::domain::window::Window;
 use crate::error::Result;
-use crate::http::pool::{Job, Message, Task};
+use crate::http::pool::{Job, Task};
 use crate::pg::usage::{self, Outcome};
 use crate::pg::{guc, held, latch, raise, run, spi};
 
+/// What is known of the count at the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// It was not asked for.
+    Open,
+    /// A thread asks.
+    Asked,
+    /// QuickBooks' answer; none when it could not be had.
+    Told(Option<u64>),
+}
+
 impl Work {
-    /// Counts the whole range in QuickBooks and in the table, and puts the two side by side. What goes wrong here is no
-    /// failure of the run: the numbers stay empty.
-    pub(super) fn verify(&mut self) -> Result<()> {
-        let (Some(first), Some(last)) = (self.run.windows.first(), self.run.windows.last()) else {
-            return Ok(());
-        };
-        // One COUNT(*) cannot leave out what lies between windows that are apart; that is nothing this run was to fetch.
-        if self.run.windows.windows(2).any(|pair| matches!(pair, [a, b] if a.end != b.start)) {
-            return Ok(());
+    /// Asks for the count behind the last windows: a thread that would have nothing to do asks, and no time is lost.
+    pub(super) fn ask_early(&mut self) {
+        if self.count == Count::Open && self.machine.has_room() {
+            self.ask();
         }
-        let whole = Window { start: first.start, end: last.end };
-        let query = Query { entity: self.run.entity, on: self.run.on, window: whole };
-        self.line.pool.submit(Job { index: 0, query, task: Task::Count });
-        let source = loop {
+    }
+
+    fn ask(&mut self) {
+        if let Some(window) = self.whole() {
+            let query = Query { entity: self.run.entity, on: self.run.on, window };
+            self.line.pool.submit(Job { index: self.run.windows.len(), query, task: Task::Count });
+            self.count = Count::Asked;
+        }
+    }
+
+    /// The range of the run. None where its windows are apart: one COUNT(*) cannot leave out what lies between them, and
+    /// that is nothing this run was to fetch.
+    fn whole(&self) -> Option<Window> {
+        let windows = &self.run.windows;
+        let touch = windows.windows(2).all(|pair| matches!(pair, [a, b] if a.end == b.start));
+        let (first, last) = (windows.first()?, windows.last()?);
+        touch.then_some(Window { start: first.start, end: last.end })
+    }
+
+    /// Hears the answer.
+    pub(super) fn counted(&mut self, count: u64, counters: Counters) -> Result<()> {
+        self.count = Count::Told(Some(count));
+        self.charge_count(counters)
+    }
+
+    /// Hears that there is none. True: the failure was that of the count.
+    pub(super) fn uncounted(&mut self, index: usize, failure: &Failure) -> Result<bool> {
+        if index < self.run.windows.len() {
+            return Ok(false);
+        }
+        let text = format!("qbo_raw: run {} could not be verified: {failure}", self.run.id);
+        raise::log(guc::log_level(), text);
+        self.count = Count::Told(None);
+        self.charge_count(failure.counters)?;
+        Ok(true)
+    }
+
+    /// Puts what QuickBooks has in the whole range beside what the table holds. What goes wrong here is no failure of the
+    /// run: the numbers stay empty.
+    pub(super) fn verify(&mut self) -> Result<()> {
+        if self.count == Count::Open {
+            self.ask();
+        }
+        let (Some(whole), Some(source)) = (self.whole(), self.answer()?) else { return Ok(()) };
+        let Some(stored) = self.held(whole)? else { return Ok(()) };
+        if source <= stored || self.machine.end() != Some(Status::Success) {
+            return self.verified(source, stored);
+        }
+        // Records may have left the range since it was counted: then another count does not find them.
+        self.count = Count::Open;
+        self.ask();
+        match self.answer()? {
+            None => self.verified(source, stored),
+            Some(source) => {
+                self.verified(source, stored)?;
+                self.warn(whole, source, stored);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the answer. None: there is none, or the run was cancelled.
+    fn answer(&mut self) -> Result<Option<i64>> {
+        loop {
+            match self.count {
+                Count::Open => return Ok(None),
+                Count::Told(count) => {
+                    return Ok(count.map(|count| i64::try_from(count).unwrap_or(i64::MAX)));
+                }
+                Count::Asked => {}
+            }
             match self.line.pool.try_recv() {
-                Some(Message::Counted { count, counters, .. }) => {
-                    self.charge_count(counters)?;
-                    break count;
-                }
-                Some(Message::Failed { failure, .. }) => {
-                    self.charge_count(failure.counters)?;
-                    let text = format!("qbo_raw: run {} could not be verified: {failure}", self.run.id);
-                    raise::log(guc::log_level(), text);
-                    return Ok(());
-                }
-                Some(Message::TokenWanted { generation }) => {
-                    let id = self.run.id;
-                    self.line.renew(generation, || spi::transaction(|| run::is_cancelled(id)));
-                }
-                Some(Message::Fetched { .. } | Message::Answered) => {}
+                Some(message) => self.hear(message)?,
                 None => {
                     latch::wait(LOOK);
                     if self.is_cancelled()? {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
-        };
-        let (tables, run, on) = (self.store.tables(), self.run.id, self.run.on);
-        let name = self.connection.name.as_str();
-        let stored = match spi::transaction(|| held::count(tables, name, &[whole], on)) {
-            Ok(counts) => counts.first().copied().unwrap_or(0),
-            Err(error) => {
-                let text = format!("qbo_raw: run {run} could not count what it stored: {error}");
-                raise::log(guc::log_level(), text);
-                return Ok(());
-            }
-        };
-        let source = i64::try_from(source).unwrap_or(i64::MAX);
-        spi::transaction(|| run::verified(run, source, stored))?;
-        if source > stored && self.machine.end() == Some(Status::Success) {
-            let text = format!(
-                "qbo_raw: run {run} of {}: QuickBooks counts {source} records in the range, the table holds {stored}",
-                self.run.entity.name
-            );
-            let hint = format!(
-                "SELECT * FROM raw.qb_verify('{}', '{}', '{}') names the windows that differ.",
-                self.run.entity.name,
-                whole.start.date_naive(),
-                (whole.end - chrono::TimeDelta::seconds(1)).date_naive()
-            );
-            raise::warning(text, Some(&hint));
         }
-        Ok(())
+    }
+
+    /// Records of the range in the table.
+    fn held(&self, whole: Window) -> Result<Option<i64>> {
+        let (tables, name) = (self.store.tables(), self.connection.name.as_str());
+        match spi::transaction(|| held::count(tables, name, &[whole], self.run.on)) {
+            Ok(counts) => Ok(Some(counts.first().copied().unwrap_or(0))),
+            Err(error) => {
+                let text = format!("qbo_raw: run {} could not count what it stored: {error}", self.run.id);
+                raise::log(guc::log_level(), text);
+                Ok(None)
+            }
+        }
+    }
+
+    fn verified(&self, source: i64, stored: i64) -> Result<()> {
+        spi::transaction(|| run::verified(self.run.id, source, stored))
+    }
+
+    fn warn(&self, whole: Window, source: i64, stored: i64) {
+        if source <= stored {
+            return;
+        }
+        let (run, entity) = (self.run.id, self.run.entity.name);
+        let text = format!(
+            "qbo_raw: run {run} of {entity}: QuickBooks counts {source} records in the range, the table holds {stored}"
+        );
+        let hint = format!(
+            "SELECT * FROM raw.qb_verify('{entity}', '{}', '{}') names the windows that differ.",
+            whole.start.date_naive(),
+            (whole.end - chrono::TimeDelta::seconds(1)).date_naive()
+        );
+        raise::warning(text, Some(&hint));
     }
 
     fn charge_count(&mut self, counters: Counters) -> Result<()> {
