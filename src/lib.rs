@@ -9,6 +9,9 @@
 //!
 //! The SQL surface is written by hand in `sql/`, in the order of the numbers.
 
+#[macro_use]
+mod point;
+
 pub mod domain;
 pub mod error;
 pub mod http;

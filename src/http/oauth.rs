@@ -1,5 +1,6 @@
-//! Intuit's OAuth service: the page of consent, redeeming its code, spending a refresh token, giving one back. Through the oauth2 crate, over the same agent; what comes back is read
-//! leniently, since an answer that we refuse to read is a token lost.
+//! Intuit's OAuth service: the page of consent, redeeming its code, spending a refresh token, giving one back. Through the
+//! oauth2 crate, over the same agent; what comes back is read leniently, since an answer that we refuse to read is a token
+//! lost.
 
 use crate::domain::secret::Secret;
 use crate::domain::token::{Grant, LIFE, TokenAnswer};

@@ -141,6 +141,7 @@ struct Lane {
 impl Lane {
     fn work(&self) {
         while let Some(job) = self.shared.take() {
+            point!("window@taken");
             let started_at = Utc::now();
             let message =
                 catch_unwind(AssertUnwindSafe(|| self.window(&job, started_at))).unwrap_or_else(|_| {
@@ -148,7 +149,10 @@ impl Lane {
                     Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
                 });
             match message {
-                Some(message) => self.tell(message),
+                Some(message) => {
+                    point!("window@fetched");
+                    self.tell(message);
+                }
                 None => return,
             }
         }
@@ -180,6 +184,7 @@ impl Lane {
             let event = match effect {
                 Effect::Keep(kept) => match spool.push(&kept, &job.query.page(kept.slice)) {
                     Ok(()) => {
+                        point!("page@kept");
                         if self.shared.prove() {
                             self.tell(Message::Answered);
                         }
@@ -220,12 +225,14 @@ impl Lane {
                     Event::Token
                 }
                 Effect::Send(slice) => {
+                    point!("request@waiting");
                     let want = |generation| self.tell(Message::TokenWanted { generation });
                     let (generation, token) = match self.shared.leave(refused, want) {
                         Ok(leave) => leave,
                         Err(Nothing::Stopped) => return None,
                         Err(Nothing::Refused(failure)) => return failed(*failure, &used),
                     };
+                    point!("request@leaving");
                     let statement = machine.statement(slice);
                     let answer = api::query(
                         &context.agent,
@@ -236,6 +243,7 @@ impl Lane {
                         context.max_body_size,
                     );
                     used = Some((generation, token));
+                    point!("request@answered");
                     if self.shared.is_stopped() {
                         return None;
                     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 /// Kept in memory, at most, for each window, in bytes.
-const IN_MEMORY: usize = 4 << 20;
+const IN_MEMORY: usize = 2 << 20;
 
 /// One page as it is stored.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -113,15 +113,18 @@ fn broken(error: serde_json::Error) -> Error {
 pub extern "C-unwind" fn qbo_raw_errand_main(database: pg_sys::Datum) {
     session::open(pg_sys::Oid::from(database.value() as u32));
     session::show("qbo_raw: on an errand");
+    point!("errand@opened");
     let number = BackgroundWorker::get_extra().parse().unwrap_or(0);
     let Some(mailbox) = Mailbox::open(number) else { return };
     let reply = match serde_json::from_str(&mailbox.question()) {
         Ok(request) => go(request, &mailbox).unwrap_or_else(|error| Reply::failed(&error)),
         Err(error) => Reply::failed(&broken(error)),
     };
+    point!("errand@done");
     let text = |reply: &Reply| serde_json::to_string(reply).unwrap_or_default();
     mailbox.answer(&text(&reply), &text(&Reply::failed(&Error::NoAnswer)));
     drop(mailbox);
+    point!("errand@answered");
     // While the errand held the connection's lock a run may have been queued whose worker found it taken; and a visit finds
     // what was left behind.
     if let Err(error) = worker::send_another() {

@@ -4,8 +4,9 @@
 use crate::http::thread;
 use pgrx::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TryRecvError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,11 +21,19 @@ pub enum Wake {
 /// configuration after SIGHUP.
 pub fn wait(timeout: Duration) -> Wake {
     let milliseconds = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX).clamp(1, 60_000);
+    let held = HELD.load(Ordering::Relaxed);
+    let orphaned = if held { pg_sys::WL_POSTMASTER_DEATH } else { pg_sys::WL_EXIT_ON_PM_DEATH };
     // SAFETY: main thread of a backend; MyLatch is valid for its whole life.
-    unsafe {
-        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, milliseconds, pg_sys::PG_WAIT_EXTENSION);
+    let events = unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | orphaned;
+        let events =
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, milliseconds, pg_sys::PG_WAIT_EXTENSION);
         pg_sys::ResetLatch(pg_sys::MyLatch);
+        events as u32
+    };
+    if held && events & pg_sys::WL_POSTMASTER_DEATH != 0 {
+        // From now on every wait ends at once. What was spent is still stored: that needs no postmaster.
+        std::thread::sleep(Duration::from_millis(10));
     }
     // A cancel that arrives while no statement runs is ours to handle; CHECK_FOR_INTERRUPTS would make it an error.
     let cancelled = take_cancel();
@@ -80,21 +89,56 @@ pub fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Opt
     }
 }
 
-/// While it lives, SIGTERM and cancel are put off: a token that was spent must be stored before the process may go.
-pub struct Hold;
+/// While it lives, SIGTERM and SIGINT wait outside: a token that was spent must be stored before the process may go. The
+/// signals themselves are blocked. A counter of PostgreSQL would be set back by the first error, and until 15 a regular
+/// expression, such as a CHECK may have, is broken off by a pending signal whatever the counter says.
+pub struct Hold {
+    began: Instant,
+    before: libc::sigset_t,
+}
+
+/// Longest that a process may put off its end.
+const HOLD_MOST: Duration = Duration::from_secs(10);
+
+/// Whether a hold lives; of the main thread, like everything here.
+static HELD: AtomicBool = AtomicBool::new(false);
 
 impl Hold {
-    /// Begins to hold.
+    /// Begins to hold; there is one at a time. Whoever was told to end before ends now.
     pub fn begin() -> Self {
-        // SAFETY: the counter belongs to this process's main thread (HOLD_INTERRUPTS).
-        unsafe { pg_sys::InterruptHoldoffCount += 1 };
-        Hold
+        let mut ends: libc::sigset_t = unsafe {
+            // SAFETY: a signal set is plain memory that sigemptyset fills.
+            std::mem::zeroed()
+        };
+        let mut before = ends;
+        // SAFETY: both sets live until the calls return; the mask is restored when the hold is dropped.
+        unsafe {
+            libc::sigemptyset(&mut ends);
+            libc::sigaddset(&mut ends, libc::SIGTERM);
+            libc::sigaddset(&mut ends, libc::SIGINT);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &ends, &mut before);
+            // Whoever is an orphan spends nothing any more.
+            let events = (pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT) as i32;
+            pg_sys::WaitLatch(std::ptr::null_mut(), events, 0, pg_sys::PG_WAIT_EXTENSION);
+        }
+        take_cancel();
+        pg_sys::check_for_interrupts!();
+        HELD.store(true, Ordering::Relaxed);
+        Hold { began: Instant::now(), before }
+    }
+
+    /// Whether it has lasted as long as it may.
+    pub fn is_over(&self) -> bool {
+        self.began.elapsed() >= HOLD_MOST
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // SAFETY: as above (RESUME_INTERRUPTS). An error that unwound may have set the counter back already.
-        unsafe { pg_sys::InterruptHoldoffCount = pg_sys::InterruptHoldoffCount.saturating_sub(1) };
+        HELD.store(false, Ordering::Relaxed);
+        // SAFETY: the set was written when the hold began; what waits outside comes in now and sets its flag.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        }
     }
 }

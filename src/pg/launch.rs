@@ -47,6 +47,7 @@ fn before_commit() {
     // SAFETY: still inside the transaction. SPI would leave a snapshot of its own behind where none is active.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
     let outcome = start_missing(&wanted);
+    point!("call@committing");
     // SAFETY: the snapshot pushed above is on top again.
     unsafe { pg_sys::PopActiveSnapshot() };
     if let Err(error) = outcome {

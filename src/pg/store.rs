@@ -113,15 +113,21 @@ impl Store {
         let mut tally = Tally::requests(&fetched.counters);
         let ingested = fetched.execution_date.unwrap_or_else(time::now);
         let stamp = Stamp { attempt: fetched.attempt, ingested, page_size: fetched.page_size };
+        point!("store@begun");
         for page in fetched.spool.pages()? {
             self.page(&stamp, &page?, unfit, &mut tally)?;
+            point!("store@page");
         }
         tally.rows = tally.inserted + tally.updated + tally.skipped + tally.rejected;
+        point!("store@rows");
         report::write(&self.tables, fetched.attempt, &tally, None)?;
+        point!("store@reported");
         run::add_stored(fetched.attempt.run, &tally)?;
+        point!("store@counted");
         let requests = i64::from(fetched.counters.requests);
         usage::add(&self.connection, self.tables.target.entity(), Outcome::Success, requests)?;
         usage::keep_pace(&self.connection, &fetched.pace)?;
+        point!("store@committing");
         Ok(tally)
     }
 
@@ -149,6 +155,7 @@ impl Store {
         good.sort_by(|a, b| a.id.cmp(&b.id));
         let (again, first): (Vec<_>, Vec<_>) = good.into_iter().partition(|record| record.again);
         for batch in batches(&first) {
+            point!("store@batch");
             let (inserted, updated) = self.batch(stamp, page, batch)?;
             tally.inserted += inserted;
             tally.updated += updated;

@@ -45,7 +45,8 @@ impl Keeper {
         mut given_up: impl FnMut() -> Result<bool>,
     ) -> std::result::Result<Token, Box<Failure>> {
         let mut renewal = Renewal::new(refused);
-        let mut hold = None;
+        let mut hold: Option<Hold> = None;
+        let mut unsaved = false;
         let mut locked = false;
         let mut event = Event::Start;
         let outcome = loop {
@@ -54,35 +55,51 @@ impl Keeper {
                 Step::TryLock => {
                     spi::transaction(|| lock::try_take(Lock::Token, self.connection)).map(|taken| {
                         locked = taken;
+                        point!("token@locked");
                         Event::Locked(taken)
                     })
                 }
                 Step::Unlock => spi::transaction(|| lock::release(Lock::Token, self.connection)).map(|_| {
                     locked = false;
+                    point!("token@unlocked");
                     Event::Unlocked
                 }),
                 Step::Pause(pause) => {
-                    self.pause(pause, hold.is_some(), &mut given_up).map(|()| Event::Waited)
+                    // What cannot be stored keeps nobody from ending the process for ever.
+                    hold = hold.filter(|hold| !hold.is_over());
+                    self.pause(pause, unsaved, &mut given_up).map(|()| Event::Waited)
                 }
                 Step::Read => {
-                    hold = None;
-                    spi::transaction(|| config::tokens(self.connection)).map(Event::Row)
+                    (hold, unsaved) = (None, false);
+                    let row = spi::transaction(|| config::tokens(self.connection));
+                    point!("token@read");
+                    row.map(Event::Row)
                 }
                 Step::WriteIntent => {
-                    spi::transaction(|| config::announce(self.connection)).map(|()| Event::Intended)
+                    let intended = spi::transaction(|| {
+                        config::announce(self.connection)?;
+                        point!("token@announcing");
+                        Ok(Event::Intended)
+                    });
+                    point!("token@announced");
+                    intended
                 }
                 Step::Post(refresh) => {
                     hold = Some(Hold::begin());
+                    point!("token@spending");
                     let answer = self.post(&refresh);
-                    if !matches!(answer, TokenAnswer::Granted(_)) {
+                    point!("token@heard");
+                    unsaved = matches!(answer, TokenAnswer::Granted(_));
+                    if !unsaved {
                         hold = None;
                     }
                     Ok(Event::Answered(answer))
                 }
                 Step::Save { seen, used, grant } => {
                     let saved = self.save(seen, &used, &grant);
+                    point!("token@saved");
                     if saved == Saved::Stored {
-                        hold = None;
+                        (hold, unsaved) = (None, false);
                     }
                     Ok(Event::Saved(saved))
                 }
@@ -107,7 +124,12 @@ impl Keeper {
     fn post(&self, refresh: &Secret) -> TokenAnswer {
         let (agent, base, id) = (self.agent.clone(), self.oauth_base.clone(), self.client_id.clone());
         let (secret, token) = (self.client_secret.clone(), refresh.clone());
-        let answer = latch::call(move || oauth::refresh(&agent, &base, &id, &secret, &token));
+        let answer = latch::call(move || {
+            point!("token@sending");
+            let answer = oauth::refresh(&agent, &base, &id, &secret, &token);
+            point!("token@answered");
+            answer
+        });
         let redactor = Redactor::new(&[&self.client_secret, refresh]);
         answer
             .unwrap_or(TokenAnswer::Unknown { message: "the call did not return".to_owned() })
@@ -115,7 +137,12 @@ impl Keeper {
     }
 
     fn save(&self, seen: u64, used: &Secret, grant: &crate::domain::token::Grant) -> Saved {
-        match spi::transaction(|| config::save(self.connection, seen, used, grant, time::now())) {
+        let saved = spi::transaction(|| {
+            let saved = config::save(self.connection, seen, used, grant, time::now())?;
+            point!("token@saving");
+            Ok(saved)
+        });
+        match saved {
             Ok(saved) => saved,
             Err(error) => {
                 let text = "qbo_raw: a new token could not be stored yet, it is tried again: ";

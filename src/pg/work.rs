@@ -62,7 +62,13 @@ impl Work {
         let connection = spi::transaction(|| config::load(name))?;
         let run = spi::transaction(|| run::load(id))?;
         let target = Target::new(&connection.schema, run.entity);
-        let tables = spi::transaction(|| tables::ensure(&target))?;
+        point!("run@loaded");
+        let tables = spi::transaction(|| {
+            let tables = tables::ensure(&target)?;
+            point!("tables@making");
+            Ok(tables)
+        })?;
+        point!("tables@made");
         let stored = spi::transaction(|| report::stored(&tables, id))?;
         let todo: Vec<Window> =
             run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
@@ -79,6 +85,7 @@ impl Work {
         let line = Line::open(&connection, lanes, run.page_size)?;
         let machine = Machine::new(todo, stored.len(), lanes);
         let store = Store::new(tables, name);
+        point!("run@begun");
         let (count, looked) = (Count::Open, Instant::now());
         Ok(Work { run, connection, store, line, machine, count, charged: 0, last: None, looked })
     }
@@ -88,6 +95,7 @@ impl Work {
             while let Some((index, window)) = self.machine.next_window() {
                 let query = Query { entity: self.run.entity, on: self.run.on, window };
                 self.line.pool.submit(Job { index, query, task: Task::Fetch });
+                point!("window@handed_out");
             }
             if let Some(status) = self.machine.end() {
                 return Ok(status);
@@ -110,10 +118,14 @@ impl Work {
     fn hear(&mut self, message: Message) -> Result<()> {
         match message {
             Message::TokenWanted { generation } => {
+                point!("token@wanted");
                 let id = self.run.id;
                 let cancelled = || spi::transaction(|| run::is_cancelled(id));
                 match self.line.keeper.renew(generation, cancelled) {
-                    Ok(token) => self.line.pool.give_token(token),
+                    Ok(token) => {
+                        self.line.pool.give_token(token);
+                        point!("token@given");
+                    }
                     Err(_) if self.is_cancelled()? => self.machine.cancel(),
                     Err(failure) => self.line.pool.no_token(*failure),
                 }
@@ -133,6 +145,7 @@ impl Work {
                 self.give_up(&attempt, counts, failure.counters, failure.into())
             }
             Message::Fetched { index, window, mut spool, counters, intuit_tid, started_at } => {
+                point!("window@heard");
                 let attempt = self.attempt(window, started_at, intuit_tid);
                 self.machine.fetched(index);
                 let mut fetched = Fetched {
@@ -147,6 +160,7 @@ impl Work {
                 match self.keep(&mut fetched)? {
                     Ok(tally) => {
                         self.machine.stored(index);
+                        point!("window@stored");
                         self.charged += u64::from(counters.requests);
                         self.log_window(&attempt, &tally, began.elapsed());
                         Ok(())
@@ -207,15 +221,20 @@ impl Work {
     fn give_up(&mut self, attempt: &Attempt, counts: bool, counters: Counters, error: Error) -> Result<()> {
         let tally = Tally::requests(&counters);
         if counts {
+            point!("failure@heard");
             let (tables, run) = (self.store.tables(), self.run.id);
             let (name, entity) = (self.connection.name.as_str(), self.run.entity.name);
             self.charged += u64::from(counters.requests);
             let charge = || usage::add(name, entity, Outcome::Error, tally.requests.into());
             let written = spi::transaction(|| {
                 report::write(tables, attempt, &tally, Some(&error))?;
+                point!("failure@reported");
                 charge()?;
-                run::add_failed(run, &tally, &error)
+                run::add_failed(run, &tally, &error)?;
+                point!("failure@committing");
+                Ok(())
             });
+            point!("failure@written");
             if written.is_err() {
                 // The report table cannot be written: at least the run says what happened.
                 spi::transaction(|| {
@@ -312,6 +331,7 @@ impl Work {
         let (id, name) = (self.run.id, &self.connection.name);
         // A run that has ended asks for nothing any more.
         self.line.pool.stop();
+        point!("run@ending");
         let pace = self.line.pool.recent();
         let rest = i64::try_from(self.line.pool.sent().saturating_sub(self.charged)).unwrap_or(0);
         let entity = self.run.entity.name;
@@ -322,8 +342,11 @@ impl Work {
                 _ => run::finish(id, status.as_str(), error)?,
             }
             usage::add(name, entity, Outcome::Abandoned, rest)?;
-            usage::keep_pace(name, &pace)
+            usage::keep_pace(name, &pace)?;
+            point!("run@finishing");
+            Ok(())
         })?;
+        point!("run@finished");
         let totals = spi::transaction(|| run::totals(id))?.unwrap_or_default();
         let text = match status {
             Status::Parked(pause) => {

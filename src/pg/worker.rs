@@ -23,6 +23,7 @@ use pgrx::prelude::*;
 pub extern "C-unwind" fn qbo_raw_worker_main(database: pg_sys::Datum) {
     session::open(pg_sys::Oid::from(database.value() as u32));
     session::show("qbo_raw: looking for work");
+    point!("worker@opened");
     if let Err(error) = wait_for_caller().and_then(|()| serve()) {
         // Whatever it was, the rows say what is left to do, and the next tick does it.
         raise::warning(["qbo_raw worker: ", &error.to_string()].concat(), error.hint().as_deref());
@@ -59,19 +60,25 @@ pub fn send_another() -> Result<()> {
 
 fn serve() -> Result<()> {
     let Some(extension) = extension()? else { return Ok(()) };
+    point!("worker@caller_ended");
     loop {
         let Some(place) = take_place()? else { return Ok(()) };
+        point!("worker@placed");
         while let Some((name, key)) = take_connection()? {
+            point!("worker@locked");
             let outcome = work_on(&name, extension);
             spi::transaction(|| lock::release(Lock::Connection, key))?;
+            point!("worker@unlocked");
             if !outcome? {
                 return Ok(());
             }
         }
         spi::transaction(|| lock::release(Lock::Place, place))?;
+        point!("worker@leaving");
         // Whoever commits a run now, or from now on, either saw our locks gone or is waited for here.
         spi::transaction(|| lock::hold(Lock::Queue, 0))?;
         if !work_is_free()? {
+            point!("worker@left");
             return Ok(());
         }
     }
@@ -82,10 +89,16 @@ fn work_on(name: &str, here: pg_sys::Oid) -> Result<bool> {
     if !guc::enabled() || extension()? != Some(here) {
         return Ok(false);
     }
-    let Some(id) = spi::transaction(|| run::claim(name))? else {
+    let claim = || {
+        let claimed = run::claim(name)?;
+        point!("run@claiming");
+        Ok(claimed)
+    };
+    let Some(id) = spi::transaction(claim)? else {
         renew_idle(name)?;
         return Ok(true);
     };
+    point!("run@claimed");
     if let Err(error) = work::run(id, name) {
         // What keeps a run from even starting: it ends with that error.
         spi::transaction(|| run::finish(id, "failed", Some(&error)))?;

@@ -9,7 +9,7 @@ config=$1
 major=$("$config" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 cd "$ROOT"
 say "building qbo_raw $VERSION for PostgreSQL $major"
-PGRX_PG_CONFIG_PATH=$config cargo build --release --quiet --locked --package qbo_raw --lib --no-default-features --features "pg$major"
+PGRX_PG_CONFIG_PATH=$config cargo build --release --quiet --locked --package qbo_raw --lib --no-default-features --features "pg$major${QBO_RAW_FEATURES:+,$QBO_RAW_FEATURES}"
 
 library=${2:+$2/lib}
 library=${library:-$("$config" --pkglibdir)}

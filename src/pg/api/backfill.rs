@@ -66,6 +66,7 @@ fn qb_backfill(
         );
     }
     launch::at_commit(known.id);
+    point!("call@queued");
     Ok(id)
 }
 

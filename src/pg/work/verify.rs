@@ -34,6 +34,7 @@ impl Work {
             let query = Query { entity: self.run.entity, on: self.run.on, window };
             self.line.pool.submit(Job { index: self.run.windows.len(), query, task: Task::Count });
             self.count = Count::Asked;
+            point!("count@asked");
         }
     }
 
@@ -49,6 +50,7 @@ impl Work {
     /// Hears the answer.
     pub(super) fn counted(&mut self, count: u64, counters: Counters) -> Result<()> {
         self.count = Count::Told(Some(count));
+        point!("count@told");
         self.charge_count(counters)
     }
 
@@ -72,6 +74,7 @@ impl Work {
         }
         let (Some(whole), Some(source)) = (self.whole(), self.answer()?) else { return Ok(()) };
         let Some(stored) = self.held(whole)? else { return Ok(()) };
+        point!("count@held");
         if source <= stored || self.machine.end() != Some(Status::Success) {
             return self.verified(source, stored);
         }
@@ -124,7 +127,9 @@ impl Work {
     }
 
     fn verified(&self, source: i64, stored: i64) -> Result<()> {
-        spi::transaction(|| run::verified(self.run.id, source, stored))
+        spi::transaction(|| run::verified(self.run.id, source, stored))?;
+        point!("count@written");
+        Ok(())
     }
 
     fn warn(&self, whole: Window, source: i64, stored: i64) {

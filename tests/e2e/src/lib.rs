@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod database;
+mod points;
 mod server;
 
 pub use database::{Database, RANGE, Refused, browse, refused, rows};
+pub use points::{holds, is_alive, library, points, signal};
 pub use server::{Server, program};
 
 use std::time::{Duration, Instant};

@@ -110,6 +110,7 @@ impl Server {
             .arg("-D")
             .arg(&self.data)
             .args(["-s", "-w", "-t", "60", "-l"])
+            .env("QBO_RAW_POINTS", &self.socket)
             .arg(self.log_file())
             .args(args);
         command.stdin(Stdio::null()).output().unwrap()
@@ -119,6 +120,11 @@ impl Server {
     pub fn start(&self) {
         let output = self.ctl(&["start"]);
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
+    }
+
+    /// Starts it; false: it does not start, yet.
+    pub fn try_start(&self) -> bool {
+        self.ctl(&["start"]).status.success()
     }
 
     /// Stops it in a mode of pg_ctl; how long that took.
@@ -136,6 +142,11 @@ impl Server {
     /// The server's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Where its socket is.

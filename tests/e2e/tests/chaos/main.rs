@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod invariants;
+mod matrix;
 mod nth;
+mod stage;
 mod truth;

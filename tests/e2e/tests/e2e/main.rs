@@ -9,6 +9,7 @@ mod companies;
 mod faults;
 mod keep;
 mod launcher;
+mod library;
 mod memory;
 mod readme;
 mod resume;
