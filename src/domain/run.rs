@@ -152,13 +152,16 @@ impl Run {
 
     /// How the run ends, once it does: when it was stopped, or nothing is left.
     pub fn end(&self) -> Option<Status> {
+        let over = self.todo.is_empty() && self.in_flight.is_empty() && self.waiting.is_empty();
         match self.stop {
+            // It came too late: everything is stored.
+            Some(Stop::Cancelled) if over && self.failed == 0 => return Some(Status::Success),
             Some(Stop::Cancelled) => return Some(Status::Cancelled),
             Some(Stop::Blocked) => return Some(Status::BlockedAuth),
             Some(Stop::Parked(pause)) => return Some(Status::Parked(pause)),
             Some(Stop::Useless) => {}
             Some(Stop::Spent) if self.in_flight.is_empty() && self.waiting.is_empty() => {}
-            None if self.todo.is_empty() && self.in_flight.is_empty() && self.waiting.is_empty() => {}
+            None if over => {}
             Some(Stop::Spent) | None => return None,
         }
         let whole = self.stop.is_none() && self.failed == 0;

@@ -245,6 +245,16 @@ fn cancelling_goes_before_everything() {
 }
 
 #[test]
+fn a_cancel_that_comes_when_all_is_stored_changes_nothing() {
+    let mut run = run(1, 1);
+    next(&mut run);
+    run.fetched(0);
+    run.stored(0);
+    run.cancel();
+    assert_eq!(run.end(), Some(Status::Success));
+}
+
+#[test]
 fn of_two_reasons_to_stop_the_first_counts() {
     let mut run = run(5, 3);
     next(&mut run);

@@ -1,5 +1,5 @@
 -- "Nothing lost", as views that must be empty. The simulator's ground truth stands in chk.*, what the product did in raw.*;
--- ENTITY is the entity that is looked at. chk.broken gathers them all.
+-- ENTITY is the entity that is looked at, QBO its name there. chk.broken gathers them all.
 CREATE SCHEMA chk;
 
 -- Every state of every record, with the first request that could see it; no payload: it did not exist, or no more.
@@ -25,7 +25,7 @@ CREATE VIEW chk.version AS
 CREATE VIEW chk.ask AS
   SELECT r.*, (regexp_match(r.statement, '>= ''([^'']+)'''))[1]::timestamptz AS window_start,
          (regexp_match(r.statement, '< ''([^'']+)'''))[1]::timestamptz AS window_end
-    FROM chk.req r WHERE r.statement LIKE 'SELECT *%';
+    FROM chk.req r WHERE r.statement LIKE 'SELECT * FROM QBO WHERE%';
 
 -- Windows that succeeded, with the first request of the attempt that did.
 CREATE VIEW chk.fetched AS
@@ -59,7 +59,7 @@ CREATE VIEW chk.i3 AS
    WHERE NOT EXISTS (SELECT FROM chk.src_version v WHERE v.id = d.id AND v.payload IS NOT NULL);
 
 -- The report says what was served, and its parts make its sum. A page may be asked for again in smaller pieces, so places
--- in the window are counted, not answers.
+-- in the window are counted, not answers; and a window whose rows moved is read again, so those since its last beginning.
 CREATE VIEW chk.i4 AS
   SELECT f.report_id::text AS what FROM chk.fetched f
    WHERE f.row_count <> f.inserted_count + f.updated_count + f.skipped_count + f.rejected_count
@@ -67,7 +67,11 @@ CREATE VIEW chk.i4 AS
                           CROSS JOIN LATERAL (SELECT coalesce((regexp_match(a.statement, 'STARTPOSITION (\d+)'))[1]::int, 1) AS first) s
                           CROSS JOIN LATERAL generate_series(s.first, s.first + a.rows - 1) AS place
                           WHERE a.window_start = f.window_start AND a.window_end = f.window_end
-                            AND a.at BETWEEN f.started_at AND f.finished_at AND a.whole AND a.status = 200 AND NOT a.faulted);
+                            AND a.at BETWEEN f.started_at AND f.finished_at AND a.whole AND a.status = 200 AND NOT a.faulted
+                            AND a.n >= (SELECT max(b.n) FROM chk.ask b
+                                         WHERE b.window_start = f.window_start AND b.window_end = f.window_end
+                                           AND b.at BETWEEN f.started_at AND f.finished_at AND b.whole AND b.status = 200
+                                           AND NOT b.faulted AND b.statement LIKE '%STARTPOSITION 1 %'));
 
 -- The windows of a run that succeeded cover its range, without a gap or an overlap.
 CREATE VIEW chk.i5 AS

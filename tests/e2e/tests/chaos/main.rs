@@ -2,8 +2,10 @@
 //! computed in SQL from the simulator's ground truth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod compound;
 mod invariants;
 mod matrix;
 mod nth;
+mod soup;
 mod stage;
 mod truth;

@@ -21,7 +21,7 @@ fn every_point_is_struck_in_every_way() {
         let pass = if recurs(point) { *number as u32 % 3 } else { 0 };
         let scene = Scene::new(server, format!("{strike:?} at {point}, arrival {}", pass + 1), *number);
         scene.play(point, pass, *strike);
-        scene.settle(*strike);
+        scene.settle(&[*strike]);
     });
     println!("{} strikes at {} points", pairs.len(), points.len());
 }

@@ -18,7 +18,7 @@ pub struct World {
 /// Makes the views for an entity, whose tables must exist, and loads the truth as it is now.
 pub fn load(db: &Database, entity: &str, qbo: &str, world: &World) {
     db.exec("DROP SCHEMA IF EXISTS chk CASCADE");
-    db.exec(&include_str!("invariants.sql").replace("ENTITY", entity));
+    db.exec(&include_str!("invariants.sql").replace("ENTITY", entity).replace("QBO", qbo));
     let mut client = db.client();
     let mut ids = db.sim.ids(qbo);
     ids.extend(db.sim.touched(qbo));
@@ -90,6 +90,7 @@ pub fn check(db: &Database, entity: &str, qbo: &str, scene: &str, world: &World)
         let asked =
             db.rows("SELECT n, at, took, status, rows, whole, faulted, statement FROM chk.req ORDER BY n");
         let reports = db.rows(&format!("SELECT * FROM raw.backfill_report_{entity} ORDER BY report_id"));
-        panic!("{scene}: {found:?}; asked: {asked:#?}, reports: {reports:#?}");
+        let runs = db.rows("SELECT * FROM raw.qb_run ORDER BY run_id");
+        panic!("{scene}: {found:?}; asked: {asked:#?}, reports: {reports:#?}, runs: {runs:#?}");
     }
 }
