@@ -104,6 +104,11 @@ impl Error {
         }
     }
 
+    /// There is no connection of that name; what was given may be a text of any length.
+    pub fn unknown_connection(name: &str) -> Self {
+        Error::UnknownConnection { connection: name.chars().take(60).collect() }
+    }
+
     /// SQLSTATE, five characters.
     pub fn sqlstate(&self) -> &str {
         match self {

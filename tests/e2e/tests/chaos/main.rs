@@ -2,6 +2,8 @@
 //! computed in SQL from the simulator's ground truth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
+mod hostile;
 mod invariants;
 mod nth;
 mod truth;
