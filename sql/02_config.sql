@@ -139,7 +139,7 @@ BEGIN
      AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection) THEN
     RAISE EXCEPTION 'connection "%" has loaded another company', known.connection
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Give the other company a connection of its own: connection => ''…'', with its own schema.';
+            HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
   END IF;
 
   schema := coalesce(qb_connect.target_schema, known.target_schema,
@@ -174,7 +174,7 @@ BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', schema);
 
   IF known.refresh_token IS NULL THEN
-    RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://…'', ''%1$s'')',
+    RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://...'', ''%1$s'')',
                   known.connection, known.target_schema);
   END IF;
   RETURN format('connection %s is set: realm %s (%s), tables in schema %I', known.connection, known.realm_id,

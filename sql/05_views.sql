@@ -13,9 +13,9 @@ CREATE FUNCTION raw.qb_bar(
 ) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN raw.qb_is_utf8() THEN
-           repeat(U&'\2588', eighths / 8)
-             || CASE WHEN eighths % 8 > 0 THEN substr(U&'\258F\258E\258D\258C\258B\258A\2589', eighths % 8, 1) ELSE '' END
-             || repeat(U&'\2591', qb_bar.width - (eighths + 7) / 8)
+           repeat(E'\u2588', eighths / 8)
+             || CASE WHEN eighths % 8 > 0 THEN substr(E'\u258F\u258E\u258D\u258C\u258B\u258A\u2589', eighths % 8, 1) ELSE '' END
+             || repeat(E'\u2591', qb_bar.width - (eighths + 7) / 8)
          ELSE repeat('#', eighths / 8) || repeat('-', qb_bar.width - eighths / 8) END
     FROM (SELECT least(8::numeric * qb_bar.width,
                        greatest(0, coalesce(div(8::numeric * qb_bar.done * qb_bar.width, nullif(qb_bar.total, 0)), 0)))::int AS eighths

@@ -86,7 +86,7 @@ DECLARE
   today date := (now() AT TIME ZONE 'UTC')::date;
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
-  marks text := CASE WHEN raw.qb_is_utf8() THEN U&'\2588\00D7\2592\00B7' ELSE '#x~.' END;
+  marks text := CASE WHEN raw.qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
 BEGIN
   IF first IS NULL THEN
     SELECT min(d.day) INTO first FROM raw.qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d;

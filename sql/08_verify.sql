@@ -218,6 +218,17 @@ BEGIN
   what_to_do := CASE WHEN NOT ok THEN 'SELECT cron.schedule(''qbo tick'', ''* * * * *'', ''SELECT raw.qb_tick()''), or preload qbo_raw.' END;
   RETURN NEXT;
 
+  -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
+  SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
+   WHERE p.schemaname = 'raw' AND p.tablename = 'qb_config';
+  IF result IS NOT NULL THEN
+    subject := 'publication';
+    ok := false;
+    result := format('%s carries the secrets of qb_config', result);
+    what_to_do := 'Drop it, and name the tables: CREATE PUBLICATION ... FOR TABLE raw.qb_invoices, ...';
+    RETURN NEXT;
+  END IF;
+
   subject := 'runs';
   SELECT count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')) = 0,
          format('%s ended in the last week, %s of them not whole', count(*),

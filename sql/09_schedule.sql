@@ -47,7 +47,9 @@ CREATE FUNCTION raw.qb_schedule_once(
   execution_date timestamptz DEFAULT NULL,
   connection     text DEFAULT 'default'
 ) RETURNS bigint                                -- the job, see cron.job and cron.job_run_details
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The job's text is read by another session, whatever this one's style of dates is.
+SET datestyle = 'ISO, YMD' SET timezone = 'UTC' AS $$
 DECLARE
   minute timestamptz;
   clock timestamp;

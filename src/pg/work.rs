@@ -150,6 +150,7 @@ impl Work {
                         Ok(())
                     }
                     Err(error) => {
+                        let error = error.at_table();
                         self.machine.failed(index, &Failure::new(error.code(), "XX000", error.to_string()));
                         self.give_up(&attempt, true, counters, error)
                     }
@@ -311,9 +312,12 @@ impl Work {
         let entity = self.run.entity.name;
         let error = self.last.as_ref().filter(|_| !matches!(status, Status::Success | Status::Cancelled));
         spi::transaction(|| {
-            match status {
+            let ours = match status {
                 Status::Parked(pause) => run::park(id, pause)?,
                 _ => run::finish(id, status.as_str(), error)?,
+            };
+            if !ours {
+                return Ok(());
             }
             usage::add(name, entity, Outcome::Abandoned, rest)?;
             usage::keep_pace(name, &pace)

@@ -65,7 +65,9 @@ fn serve() -> Result<()> {
             let outcome = work_on(&name, extension);
             spi::transaction(|| lock::release(Lock::Connection, key))?;
             if !outcome? {
-                return Ok(());
+                // An extension that was made anew meanwhile has a worker of its own.
+                spi::transaction(|| lock::release(Lock::Place, place))?;
+                return send_another();
             }
         }
         spi::transaction(|| lock::release(Lock::Place, place))?;
