@@ -6,6 +6,7 @@ mod arguments;
 mod authorize;
 mod backfill;
 mod companies;
+mod escalation;
 mod faults;
 mod hazards;
 mod keep;
