@@ -76,7 +76,11 @@ BEGIN
   -- What the job would be refused for at night is refused now.
   PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
   PERFORM raw.qb_check_page_size(qb_schedule_once.page_size);
-  PERFORM 1 FROM raw.qb_days(qb_schedule_once.entity, qb_schedule_once.connection, qb_schedule_once.window_on) LIMIT 1;
+  PERFORM raw.qb_report_of(qb_schedule_once.entity, qb_schedule_once.connection);
+  IF qb_schedule_once.window_on IS NULL OR qb_schedule_once.window_on NOT IN ('updated', 'created') THEN
+    RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(qb_schedule_once.window_on, 40)), 'null')
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be ''updated'' or ''created''.';
+  END IF;
   IF coalesce(qb_schedule_once.chunk_days, 0) < 1 THEN
     RAISE EXCEPTION 'chunk_days is %', coalesce(qb_schedule_once.chunk_days::text, 'null')
       USING ERRCODE = CASE WHEN qb_schedule_once.chunk_days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,

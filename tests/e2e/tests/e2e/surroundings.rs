@@ -253,3 +253,59 @@ fn two_databases_work_side_by_side() {
     one.check_equal("invoices", "Invoice");
     two.check_equal("invoices", "Invoice");
 }
+
+/// The call of another role, while we hold the connection's lock so that nobody works on it yet.
+fn queued_by(db: &Database, role: &str) -> (i64, postgres::Client) {
+    let mut holder = db.client();
+    let key = db.value("SELECT connection_id FROM raw.qb_config");
+    holder.batch_execute(&format!("SELECT pg_advisory_lock({}, {key})", 0x7162_6f01)).unwrap();
+    let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
+    (rows(&mut db.client_as(role), &call).unwrap()[0][0].parse().unwrap(), holder)
+}
+
+#[test]
+fn a_caller_whose_role_is_gone_does_not_get_the_work() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    server.sql("postgres", "CREATE ROLE leaver LOGIN; GRANT qbo_raw_operator TO leaver");
+    let (run, holder) = queued_by(&db, "leaver");
+    db.exec("DROP ROLE leaver");
+    drop(holder);
+    wait_until("somebody takes it up", seconds(5), || {
+        db.exec("SELECT raw.qb_tick()");
+        db.of_run(run, "status") != "queued"
+    });
+    assert_eq!(db.ended(run), "failed");
+    assert_eq!(db.of_run(run, "error_code"), "permission_denied");
+    assert!(db.of_run(run, "error_message").contains("leaver"), "{}", db.of_run(run, "error_message"));
+    assert_eq!(db.sim.request_count(), 0);
+}
+
+#[test]
+fn a_database_that_is_closed_or_renamed_gets_its_work_later() {
+    let db = Database::new();
+    let mut session = db.client();
+    let outside = |text: &str| db.server.connect("postgres", "postgres").unwrap().batch_execute(text);
+    outside(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", db.name)).unwrap();
+    let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
+    let run: i64 = rows(&mut session, &call).unwrap()[0][0].parse().unwrap();
+    let refused = format!("database \"{}\" is not currently accepting connections", db.name);
+    wait_until("the worker is turned away", seconds(10), || db.server.log().contains(&refused));
+    outside(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", db.name)).unwrap();
+    assert_eq!(db.of_run(run, "status"), "queued");
+    assert_eq!((db.number("SELECT raw.qb_tick()"), db.ended(run).as_str()), (1, "success"));
+    drop(session);
+    // Nobody of ours stays and keeps a database from its new name.
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    let (old, new) = (&db.name, format!("{}_renamed", db.name));
+    wait_until("it is renamed", seconds(10), || {
+        outside(&format!("ALTER DATABASE {old} RENAME TO {new}")).is_ok()
+    });
+    let mut session = db.server.connect(&new, "postgres").unwrap();
+    session.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('customers', {RANGE}))")).unwrap();
+    drop(session);
+    wait_until("its name is back", seconds(10), || {
+        outside(&format!("ALTER DATABASE {new} RENAME TO {old}")).is_ok()
+    });
+    db.check_equal("customers", "Customer");
+}
