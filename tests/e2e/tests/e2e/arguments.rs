@@ -229,6 +229,7 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
             "qb_backfill('items', '2025-07-01', '2025-07-02', execution_date => '294276-12-31')".to_owned(),
             "execution_date is 294276-12-31",
         ),
+        ("qb_authorize_url('https://appcenter.intuit.com@127.0.0.1/')".to_owned(), "redirect_uri is"),
         ("qb_check(repeat('x', 1000000))".to_owned(), "xxx\" does not exist"),
         ("qb_schedule_once('294276-12-31', 'items', '2025-07-01', '2025-07-02')".to_owned(), "run_at is"),
     ];
