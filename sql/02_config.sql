@@ -59,7 +59,7 @@ BEGIN
   ELSIF NEW.refresh_token IS NOT NULL AND (NEW.refresh_token !~ '^[!-~]+$' OR length(NEW.refresh_token) > 4096) THEN
     wrong := 'refresh_token';
     hint := 'A refresh token is printable text without blanks, at most 512 characters in Intuit''s documents.';
-  ELSIF NEW.target_schema IS NULL OR NEW.target_schema ~ '^pg_' OR NEW.target_schema IN ('public', 'information_schema') THEN
+  ELSIF NEW.target_schema IS NULL OR NEW.target_schema = '' OR NEW.target_schema ~ '^pg_' OR NEW.target_schema IN ('public', 'information_schema') THEN
     wrong := 'target_schema';
     hint := 'Choose a schema of its own: not public, not information_schema, none that begins with pg_.';
   ELSIF NEW.page_size IS NULL OR NEW.page_size NOT BETWEEN 1 AND 1000 THEN
@@ -139,12 +139,12 @@ BEGIN
      AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection) THEN
     RAISE EXCEPTION 'connection "%" has loaded another company', known.connection
       USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Give the other company a connection of its own: connection => ''…'', with its own schema.';
+            HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
   END IF;
 
   schema := coalesce(qb_connect.target_schema, known.target_schema,
                      CASE qb_connect.connection WHEN 'default' THEN 'raw' ELSE 'raw_' || qb_connect.connection END);
-  IF schema ~ '^pg_' OR schema IN ('public', 'information_schema') THEN
+  IF schema = '' OR schema ~ '^pg_' OR schema IN ('public', 'information_schema') THEN
     RAISE EXCEPTION 'target_schema does not have the form it must have'
       USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Choose a schema of its own: not public, not information_schema, none that begins with pg_.';
@@ -174,7 +174,7 @@ BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', schema);
 
   IF known.refresh_token IS NULL THEN
-    RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://…'', ''%1$s'')',
+    RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://...'', ''%1$s'')',
                   known.connection, known.target_schema);
   END IF;
   RETURN format('connection %s is set: realm %s (%s), tables in schema %I', known.connection, known.realm_id,

@@ -1,7 +1,7 @@
 -- The functions that need Rust. Each has its search_path pinned; none is STRICT, since a silent NULL would hide a mistake.
 
 CREATE FUNCTION raw.qb_backfill(
-  entity         text,                          -- 'invoices', 'customers', … see raw.qb_entities
+  entity         text,                          -- 'invoices', 'customers', ... see raw.qb_entities
   start_date     date,                          -- first UTC day, inclusive
   end_date       date,                          -- last UTC day, inclusive
   chunk_days     int DEFAULT 7,                 -- days in a window, the unit of commit

@@ -9,16 +9,17 @@ $$;
 CREATE FUNCTION raw.qb_bar(
   done  bigint,
   total bigint,
-  width int DEFAULT 20                          -- characters; in UTF-8 each shows eighths
+  width int DEFAULT 20                          -- characters, 1000 at most; in UTF-8 each shows eighths
 ) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN raw.qb_is_utf8() THEN
-           repeat(U&'\2588', eighths / 8)
-             || CASE WHEN eighths % 8 > 0 THEN substr(U&'\258F\258E\258D\258C\258B\258A\2589', eighths % 8, 1) ELSE '' END
-             || repeat(U&'\2591', qb_bar.width - (eighths + 7) / 8)
+           repeat(E'\u2588', eighths / 8)
+             || CASE WHEN eighths % 8 > 0 THEN substr(E'\u258F\u258E\u258D\u258C\u258B\u258A\u2589', eighths % 8, 1) ELSE '' END
+             || repeat(E'\u2591', qb_bar.width - (eighths + 7) / 8)
          ELSE repeat('#', eighths / 8) || repeat('-', qb_bar.width - eighths / 8) END
-    FROM (SELECT least(qb_bar.width * 8,
-                       greatest(0, coalesce(qb_bar.done * qb_bar.width * 8 / nullif(qb_bar.total, 0), 0)))::int AS eighths) b
+    FROM (SELECT least(8::numeric * qb_bar.width,
+                       greatest(0, coalesce(div(8::numeric * qb_bar.done * qb_bar.width, nullif(qb_bar.total, 0)), 0)))::int AS eighths
+           WHERE qb_bar.width BETWEEN 0 AND 1000) b
 $$;
 
 CREATE FUNCTION raw.qb_clock(
@@ -28,7 +29,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN s >= 172800 THEN round(s / 86400.0) || ' days'
               WHEN s >= 3600 THEN (s / 3600) || ':' || lpad((s / 60 % 60)::text, 2, '0') || ':' || lpad((s % 60)::text, 2, '0')
               ELSE (s / 60) || ':' || lpad((s % 60)::text, 2, '0') END
-    FROM (SELECT ceil(CASE WHEN qb_clock.seconds > 1e9 THEN 1e9 ELSE qb_clock.seconds END)::int AS s) c
+    FROM (SELECT ceil(CASE WHEN qb_clock.seconds > 1e9 THEN 1e9 WHEN qb_clock.seconds < 0 THEN 0 ELSE qb_clock.seconds END)::int AS s) c
 $$;
 
 CREATE VIEW raw.qb_entities WITH (security_barrier) AS

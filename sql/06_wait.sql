@@ -75,7 +75,7 @@ BEGIN
             HINT = concat_ws(' ', run.error_hint, CASE WHEN run.status = 'partial' OR run.error_hint IS NULL THEN
                      format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
   END IF;
-  IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() >= qb_wait_look.began + qb_wait_look.within THEN
+  IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() - qb_wait_look.began >= qb_wait_look.within THEN
     RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within
       USING ERRCODE = 'query_canceled',
             HINT = 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';

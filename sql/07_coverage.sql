@@ -15,7 +15,7 @@ BEGIN
   END IF;
   SELECT c.target_schema INTO place FROM raw.qb_connections c WHERE c.connection = qb_report_of.connection;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'connection "%" does not exist', qb_report_of.connection USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION 'connection "%" does not exist', left(qb_report_of.connection, 60) USING ERRCODE = 'invalid_parameter_value',
       HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
   END IF;
   RETURN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -86,7 +86,7 @@ DECLARE
   today date := (now() AT TIME ZONE 'UTC')::date;
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
-  marks text := CASE WHEN raw.qb_is_utf8() THEN U&'\2588\00D7\2592\00B7' ELSE '#x~.' END;
+  marks text := CASE WHEN raw.qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
 BEGIN
   IF first IS NULL THEN
     SELECT min(d.day) INTO first FROM raw.qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d;
@@ -130,6 +130,19 @@ BEGIN
   IF qb_check_range.start_date < '1990-01-01' OR qb_check_range.end_date > '2200-01-01' THEN
     RAISE EXCEPTION 'the range % to % is too long', qb_check_range.start_date, qb_check_range.end_date
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must lie between 1990-01-01 and 2200-01-01.';
+  END IF;
+END
+$$;
+
+CREATE FUNCTION raw.qb_check_page_size(
+  page_size int
+) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF qb_check_page_size.page_size IS NULL OR qb_check_page_size.page_size NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'page_size is %', coalesce(qb_check_page_size.page_size::text, 'null')
+      USING ERRCODE = CASE WHEN qb_check_page_size.page_size IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            DETAIL = 'It must be 1 to 1000, the most that QuickBooks gives in one page.';
   END IF;
 END
 $$;
@@ -189,8 +202,10 @@ DECLARE
 BEGIN
   IF coalesce(qb_fill_gaps.chunk_days, 0) < 1 THEN
     RAISE EXCEPTION 'chunk_days is %', coalesce(qb_fill_gaps.chunk_days::text, 'null')
-      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be 1 or more.';
+      USING ERRCODE = CASE WHEN qb_fill_gaps.chunk_days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            DETAIL = 'It must be 1 or more.';
   END IF;
+  PERFORM raw.qb_check_page_size(qb_fill_gaps.page_size);
   -- Gaps that touch are one stretch, whatever each is there for.
   SELECT array_agg(tstzrange(w.day::timestamp AT TIME ZONE 'UTC',
                              (least(w.day + least(qb_fill_gaps.chunk_days, 100000), s.last + 1))::timestamp AT TIME ZONE 'UTC') ORDER BY w.day)
@@ -223,6 +238,7 @@ DECLARE
   wanted tstzrange[];
   size int;
 BEGIN
+  PERFORM raw.qb_check_page_size(coalesce(qb_retry_failed.page_size, 100));
   -- The same windows again: the days whose newest attempt is the same report row, as far as they hang together.
   SELECT array_agg(tstzrange(w.first::timestamp AT TIME ZONE 'UTC', (w.last + 1)::timestamp AT TIME ZONE 'UTC') ORDER BY w.first),
          coalesce(qb_retry_failed.page_size, (SELECT r.page_size FROM raw.qb_run r WHERE r.run_id = max(w.run_id)), 100)
@@ -251,11 +267,13 @@ BEGIN
       USING ERRCODE = CASE WHEN qb_purge_reports.older_than IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             DETAIL = 'It must be an interval of a day or more.';
   END IF;
-  RETURN raw.qb_purge_before(now() - qb_purge_reports.older_than);
+  -- Nothing is older than that, and a longer interval would leave the calendar.
+  RETURN raw.qb_purge_before(now() - least(qb_purge_reports.older_than, interval '1000 years'));
 END
 $$;
 
 REVOKE ALL ON FUNCTION raw.qb_report_of(text, text), raw.qb_days(text, text, text), raw.qb_check_range(date, date),
+  raw.qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text),
   raw.qb_fill_gaps(text, date, date, int, int, text, text), raw.qb_retry_failed(text, int, text, text),
   raw.qb_purge_reports(interval) FROM PUBLIC;

@@ -83,10 +83,7 @@ BEGIN
   -- Loads the library, and so its settings.
   PERFORM raw.qb_entity(qb_plan.entity);
   pace := current_setting('qbo_raw.requests_per_minute')::int;
-  IF qb_plan.page_size IS NULL OR qb_plan.page_size NOT BETWEEN 1 AND 1000 THEN
-    RAISE EXCEPTION 'page_size is %', coalesce(qb_plan.page_size::text, 'null')
-      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be 1 to 1000, the most that QuickBooks gives in one page.';
-  END IF;
+  PERFORM raw.qb_check_page_size(qb_plan.page_size);
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_plan.connection;
   size := least(qb_plan.page_size, known.page_size);
   FOR window_start, window_end, records IN
@@ -146,7 +143,7 @@ DECLARE
 BEGIN
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_check.connection;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'connection "%" does not exist', qb_check.connection USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION 'connection "%" does not exist', left(qb_check.connection, 60) USING ERRCODE = 'invalid_parameter_value',
       HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
   END IF;
 
@@ -220,6 +217,17 @@ BEGIN
                 ELSE 'runs wait for the next call' END;
   what_to_do := CASE WHEN NOT ok THEN 'SELECT cron.schedule(''qbo tick'', ''* * * * *'', ''SELECT raw.qb_tick()''), or preload qbo_raw.' END;
   RETURN NEXT;
+
+  -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
+  SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
+   WHERE p.schemaname = 'raw' AND p.tablename = 'qb_config';
+  IF result IS NOT NULL THEN
+    subject := 'publication';
+    ok := false;
+    result := format('%s carries the secrets of qb_config', result);
+    what_to_do := 'Drop it, and name the tables: CREATE PUBLICATION ... FOR TABLE raw.qb_invoices, ...';
+    RETURN NEXT;
+  END IF;
 
   subject := 'runs';
   SELECT count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')) = 0,

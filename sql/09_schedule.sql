@@ -47,7 +47,9 @@ CREATE FUNCTION raw.qb_schedule_once(
   execution_date timestamptz DEFAULT NULL,
   connection     text DEFAULT 'default'
 ) RETURNS bigint                                -- the job, see cron.job and cron.job_run_details
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The job's text is read by another session, whatever this one's style of dates is.
+SET datestyle = 'ISO, YMD' SET timezone = 'UTC' AS $$
 DECLARE
   minute timestamptz;
   clock timestamp;
@@ -62,16 +64,36 @@ BEGIN
     RAISE EXCEPTION 'run_at must not be null' USING ERRCODE = 'null_value_not_allowed',
       HINT = 'SELECT raw.qb_schedule_once(''2026-01-31 02:00+00'', ''invoices'', ''2026-01-01'', ''2026-01-30'');';
   END IF;
-  minute := date_trunc('minute', qb_schedule_once.run_at + interval '1 minute' - interval '1 microsecond');
-  IF NOT isfinite(qb_schedule_once.run_at) OR qb_schedule_once.run_at < now() OR minute > now() + interval '360 days' THEN
+  IF qb_schedule_once.run_at < now() OR qb_schedule_once.run_at > now() + interval '360 days' THEN
     RAISE EXCEPTION 'run_at is %', qb_schedule_once.run_at USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It must be a time from now to 360 days ahead.';
   END IF;
+  minute := date_trunc('minute', qb_schedule_once.run_at + interval '1 minute' - interval '1 microsecond');
   IF qb_schedule_once.start_date IS NULL OR qb_schedule_once.end_date IS NULL THEN
     RAISE EXCEPTION '% must not be null', CASE WHEN qb_schedule_once.start_date IS NULL THEN 'start_date' ELSE 'end_date' END
       USING ERRCODE = 'null_value_not_allowed';
   END IF;
+  -- What the job would be refused for at night is refused now.
   PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
+  PERFORM raw.qb_check_page_size(qb_schedule_once.page_size);
+  PERFORM raw.qb_report_of(qb_schedule_once.entity, qb_schedule_once.connection);
+  IF qb_schedule_once.window_on IS NULL OR qb_schedule_once.window_on NOT IN ('updated', 'created') THEN
+    RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(qb_schedule_once.window_on, 40)), 'null')
+      USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be ''updated'' or ''created''.';
+  END IF;
+  IF coalesce(qb_schedule_once.chunk_days, 0) < 1 THEN
+    RAISE EXCEPTION 'chunk_days is %', coalesce(qb_schedule_once.chunk_days::text, 'null')
+      USING ERRCODE = CASE WHEN qb_schedule_once.chunk_days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+            DETAIL = 'It must be 1 or more.';
+  END IF;
+  IF qb_schedule_once.end_date > (qb_schedule_once.run_at AT TIME ZONE 'UTC')::date + 2 THEN
+    RAISE EXCEPTION 'end_date is %', qb_schedule_once.end_date USING ERRCODE = 'invalid_parameter_value',
+      DETAIL = 'It must not be later than two days after run_at.';
+  END IF;
+  IF NOT isfinite(qb_schedule_once.execution_date) THEN
+    RAISE EXCEPTION 'execution_date is %', qb_schedule_once.execution_date USING ERRCODE = 'invalid_parameter_value',
+      DETAIL = 'It must be a finite time.';
+  END IF;
 
   -- Before pg_cron 1.6 schedules are in GMT always; pg_settings leaves settings out that nobody defined.
   clock := minute AT TIME ZONE coalesce((SELECT s.setting FROM pg_settings s WHERE s.name = 'cron.timezone'), 'GMT');

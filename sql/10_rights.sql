@@ -3,10 +3,12 @@
 
 -- The worker stores as the owner of the data tables, who needs the one function that the statement calls.
 GRANT EXECUTE ON FUNCTION raw.qb_instant(text) TO qbo_raw_owner;
+-- What is covered is read as the owner of the reports.
+GRANT qbo_raw_reader TO qbo_raw_owner;
 
 GRANT SELECT ON raw.qb_run, raw.qb_progress, raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_api_usage TO qbo_raw_reader;
 GRANT EXECUTE ON FUNCTION raw.qb_is_utf8(), raw.qb_bar(bigint, bigint, int), raw.qb_clock(float8), raw.qb_catalogue(),
-  raw.qb_entity(text), raw.qb_report_of(text, text), raw.qb_days(text, text, text), raw.qb_check_range(date, date),
+  raw.qb_entity(text), raw.qb_report_of(text, text), raw.qb_days(text, text, text), raw.qb_check_range(date, date), raw.qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text) TO qbo_raw_reader;
 
 GRANT EXECUTE ON FUNCTION

@@ -18,6 +18,7 @@ BEGIN;
 SET LOCAL search_path = pg_catalog, pg_temp;
 -- In this zone a timestamp and a timestamptz have the same bytes, so the type is changed without copying the table.
 SET LOCAL timezone = 'UTC';
+SET LOCAL quote_all_identifiers = off;
 SET LOCAL lock_timeout = '30s';
 SELECT set_config('qbo_adopt.schema', :'schema', true), set_config('qbo_adopt.keep', :'keep', true) \g /dev/null
 

@@ -104,6 +104,11 @@ impl Error {
         }
     }
 
+    /// There is no connection of that name; what was given may be a text of any length.
+    pub fn unknown_connection(name: &str) -> Self {
+        Error::UnknownConnection { connection: name.chars().take(60).collect() }
+    }
+
     /// SQLSTATE, five characters.
     pub fn sqlstate(&self) -> &str {
         match self {
@@ -166,7 +171,8 @@ impl Error {
             Error::Fetch(failure) => return failure.code.clone(),
             Error::Database { sqlstate, .. } => match sqlstate.as_str() {
                 "42501" => "permission_denied",
-                "42703" | "42804" => "target_schema_changed",
+                "42703" | "42804" | "42883" | "42P10" | "428C9" => "target_schema_changed",
+                "0A000" => "target_unsupported",
                 "55P03" => "lock_timeout",
                 "57014" => "cancelled",
                 state if state.starts_with("23") => "target_constraint",
@@ -249,9 +255,38 @@ impl Error {
             Error::NoKey { name } => format!("ALTER TABLE {name} ADD PRIMARY KEY (id);"),
             Error::Fetch(failure) => return failure.hint.clone(),
             Error::Database { hint, .. } => return hint.clone(),
-            Error::Argument { .. } | Error::Setting { .. } | Error::Spool(_) | Error::SwallowedRows { .. } => return None,
+            Error::SwallowedRows { .. } => {
+                "Find the BEFORE trigger on the table that returns NULL; drop it, or let it return NEW.".to_owned()
+            }
+            Error::Argument { .. } | Error::Setting { .. } | Error::Spool(_) => return None,
         };
         Some(hint)
+    }
+
+    /// The same for a statement on a data table, with a hint where PostgreSQL has none, or one about our statement.
+    pub fn at_table(self) -> Self {
+        let code = self.code();
+        let Error::Database { sqlstate, message, detail, hint } = self else { return self };
+        let ours = match code.as_str() {
+            "target_schema_changed" => {
+                "Somebody changed the table while the run worked. The next run names what is missing."
+            }
+            "target_constraint" => {
+                "A constraint on the table itself refuses what QuickBooks sent. Drop it; check in a view instead."
+            }
+            "target_trigger_error" => {
+                "A trigger on the table raised it. Drop it, or let it pass these records."
+            }
+            "target_unsupported" => {
+                "Something on the table, such as a rule, keeps INSERT … ON CONFLICT from working. Drop it."
+            }
+            "permission_denied" => "Statements run as the owner of the table: GRANT it the right again.",
+            _ => return Error::Database { sqlstate, message, detail, hint },
+        };
+        // There PostgreSQL proposes to change our statement.
+        let about_us = code == "target_schema_changed" || code == "target_unsupported";
+        let hint = hint.filter(|_| !about_us).unwrap_or_else(|| ours.to_owned());
+        Error::Database { sqlstate, message, detail, hint: Some(hint) }
     }
 
     /// What to do about it while a window is stored.

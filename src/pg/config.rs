@@ -41,7 +41,7 @@ pub fn summary(name: &str) -> Result<Summary> {
     spi::read_one(&statement, &[name.into()], |row| {
         Ok(Summary { id: row.need(1)?, page_size: row.need(2)?, missing: row.get(3)? })
     })?
-    .ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+    .ok_or_else(|| Error::unknown_connection(name))
 }
 
 /// Loads a connection to work on it. Errors: `UnknownConnection`, `NotConfigured`.
@@ -64,7 +64,7 @@ pub fn load(name: &str) -> Result<Connection> {
             schema: row.need(6)?,
         })
     })?
-    .ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+    .ok_or_else(|| Error::unknown_connection(name))
 }
 
 /// Loads what the OAuth service wants to know of a connection; one that was never authorized has an empty realm. Errors:
@@ -87,7 +87,7 @@ pub fn client(name: &str) -> Result<Connection> {
             schema: row.need(6)?,
         })
     })?;
-    found.ok_or_else(|| Error::UnknownConnection { connection: name.to_owned() })
+    found.ok_or_else(|| Error::unknown_connection(name))
 }
 
 fn environment(text: &str) -> Environment {

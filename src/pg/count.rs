@@ -126,7 +126,7 @@ fn stored(
     on: WindowOn,
 ) -> Result<Vec<i64>> {
     let target = Target::new(&connection.schema, entity);
-    spi::transaction(|| match tables::find(&target)? {
+    spi::interruptible(|| match tables::find(&target)? {
         Some(tables) => held::count(&tables, &connection.name, windows, on),
         None => Ok(vec![0; windows.len()]),
     })

@@ -153,6 +153,11 @@ fn read(id: i64, row: &Row) -> Result<Run> {
     })
 }
 
+/// A window of a run that is gone, or whose id belongs to another run by now, is not stored.
+fn ours(rows: usize) -> Result<()> {
+    if rows > 0 { Ok(()) } else { Err(Error::cancelled()) }
+}
+
 /// Adds a stored window.
 pub fn add_stored(id: i64, tally: &Tally) -> Result<()> {
     let statement = Statement::fixed(
@@ -162,7 +167,8 @@ pub fn add_stored(id: i64, tally: &Tally) -> Result<()> {
                 updated_count = r.updated_count OPERATOR(pg_catalog.+) $4, skipped_count = r.skipped_count OPERATOR(pg_catalog.+) $5,
                 rejected_count = r.rejected_count OPERATOR(pg_catalog.+) $6, page_count = r.page_count OPERATOR(pg_catalog.+) $7,
                 request_count = r.request_count OPERATOR(pg_catalog.+) $8, updated_at = pg_catalog.clock_timestamp()
-          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
     let args = [
         id.into(),
@@ -174,7 +180,7 @@ pub fn add_stored(id: i64, tally: &Tally) -> Result<()> {
         tally.pages.into(),
         tally.requests.into(),
     ];
-    spi::run(&statement, &args).map(|_| ())
+    ours(spi::run(&statement, &args)?)
 }
 
 /// Adds a failed window, and keeps the first error of the run.
@@ -185,7 +191,8 @@ pub fn add_failed(id: i64, tally: &Tally, error: &Error) -> Result<()> {
                 page_count = r.page_count OPERATOR(pg_catalog.+) $2, request_count = r.request_count OPERATOR(pg_catalog.+) $3,
                 error_code = coalesce(r.error_code, $4), error_message = coalesce(r.error_message, $5),
                 error_hint = coalesce(r.error_hint, $6), updated_at = pg_catalog.clock_timestamp()
-          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
     let args = [
         id.into(),
@@ -195,17 +202,18 @@ pub fn add_failed(id: i64, tally: &Tally, error: &Error) -> Result<()> {
         error.to_string().into(),
         error.hint().into(),
     ];
-    spi::run(&statement, &args).map(|_| ())
+    ours(spi::run(&statement, &args)?)
 }
 
-/// Ends a run, with the error that ended it if there was one.
-pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<()> {
+/// Ends a run, with the error that ended it if there was one. False: it is ours no more.
+pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<bool> {
     let statement = Statement::fixed(
         "UPDATE raw.qb_run AS r
             SET status = $2, finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp(),
                 error_code = coalesce(r.error_code, $3), error_message = coalesce(r.error_message, $4),
                 error_hint = coalesce(r.error_hint, $5)
-          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running'",
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running'
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
     let args = [
         id.into(),
@@ -214,32 +222,37 @@ pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<()> {
         error.map(|error| error.to_string()).into(),
         error.and_then(|error| error.hint()).into(),
     ];
-    spi::run(&statement, &args).map(|_| ())
+    spi::run(&statement, &args).map(|rows| rows > 0)
 }
 
 /// Writes down what the count at the end of a run said: records of its range in QuickBooks, and in the table.
 pub fn verified(id: i64, source: i64, stored: i64) -> Result<()> {
     let statement = Statement::fixed(
-        "UPDATE raw.qb_run AS r SET source_count = $2, stored_count = $3 WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+        "UPDATE raw.qb_run AS r SET source_count = $2, stored_count = $3 WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
     spi::run(&statement, &[id.into(), source.into(), stored.into()]).map(|_| ())
 }
 
-/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it.
-pub fn park(id: i64, pause: Duration) -> Result<()> {
+/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it. False: it is ours no more.
+pub fn park(id: i64, pause: Duration) -> Result<bool> {
     let statement = Statement::fixed(
         "UPDATE raw.qb_run AS r
             SET status = 'queued', updated_at = pg_catalog.clock_timestamp(),
                 not_before = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => $2)
-          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
-    spi::run(&statement, &[id.into(), pause.as_secs_f64().into()]).map(|_| ())
+    spi::run(&statement, &[id.into(), pause.as_secs_f64().into()]).map(|rows| rows > 0)
 }
 
-/// Whether somebody asked to end the run. A run whose row is gone counts as cancelled.
+/// Whether somebody asked to end the run. A run whose row is gone counts as cancelled, and so does one whose id is another
+/// run's since the extension was made anew.
 pub fn is_cancelled(id: i64) -> Result<bool> {
     let statement = Statement::fixed(
-        "SELECT r.cancel_requested_at IS NOT NULL FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+        "SELECT r.cancel_requested_at IS NOT NULL FROM raw.qb_run r
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
     );
     Ok(spi::read_one(&statement, &[id.into()], |row| row.need(1))?.unwrap_or(true))
 }

@@ -19,6 +19,8 @@ const PINNED: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[
     (c"statement_timeout", c"0"),
     (c"lock_timeout", c"30s"),
     (c"idle_in_transaction_session_timeout", c"0"),
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    (c"transaction_timeout", c"0"),
     (c"row_security", c"off"),
     (c"check_function_bodies", c"on"),
     (c"enable_hashjoin", c"off"),

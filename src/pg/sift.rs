@@ -25,10 +25,10 @@ pub fn find(spool: &mut Spool) -> Result<Vec<Unfit>> {
     for page in spool.pages()? {
         let page = page?;
         let payloads: Vec<&str> = page.records.iter().map(|record| record.raw.as_str()).collect();
-        if spi::transaction(|| cast(&payloads)).is_ok() {
+        if spi::interruptible(|| cast(&payloads)).is_ok() {
             continue;
         }
-        spi::transaction(|| {
+        spi::interruptible(|| {
             for (place, payload) in payloads.iter().enumerate() {
                 if let Err(error) = spi::subtransaction(|| cast(&[payload])) {
                     if !may_be_a_record(&error) {

@@ -93,8 +93,19 @@ fn misused(error: SpiError) -> Error {
 }
 
 /// Runs `work` in a transaction of its own and commits it; on any error, of ours, of PostgreSQL or a panic, aborts it and
-/// returns the error. For the worker only: a backend is in a transaction already.
+/// returns the error. For the worker only: a backend is in a transaction already. A cancel waits until it is over: what is
+/// written down in a moment is written down, and SIGTERM ends even a wait.
 pub fn transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: the counter belongs to the main thread (HOLD_CANCEL_INTERRUPTS); an error sets it back by itself.
+    unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
+    let outcome = interruptible(work);
+    // SAFETY: as above (RESUME_CANCEL_INTERRUPTS).
+    unsafe { pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1) };
+    outcome
+}
+
+/// The same for statements that may take long: a cancel ends them, with 57014.
+pub fn interruptible<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: called on the worker's main thread, outside a transaction.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();

@@ -21,12 +21,13 @@ use pgrx::pg_sys::{BuiltinOid, PgOid};
 const BATCH: usize = 8 << 20;
 
 /// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
-/// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two.
+/// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two. Which are new is
+/// known from there: a partitioned table has no xmax to tell it by.
 /// Records stream through: two unnest in a select list walk their arrays without a copy, and OFFSET 0 keeps the cast from
 /// being done once for each use. The request is parsed once a page, in a subquery of its own.
 const UPSERT: &str = "
     WITH fresh AS MATERIALIZED (
-      SELECT n.id, n.payload
+      SELECT n.id, n.payload, t.id IS NULL AS is_new
         FROM (SELECT i.id, i.payload::jsonb AS payload
                 FROM (SELECT pg_catalog.unnest($1::text[]) AS id, pg_catalog.unnest($2::text[]) AS payload) AS i OFFSET 0) AS n
         LEFT JOIN %data AS t ON t.id OPERATOR(pg_catalog.=) n.id
@@ -45,10 +46,11 @@ const UPSERT: &str = "
       WHERE t.payload OPERATOR(pg_catalog.<>) excluded.payload
         AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
              OPERATOR(pg_catalog.>) raw.qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
-      RETURNING t.xmax OPERATOR(pg_catalog.=) '0'::pg_catalog.xid AS is_new
+      RETURNING 1
     )
-    SELECT (SELECT pg_catalog.count(*) FROM fresh), pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE w.is_new)
-      FROM written AS w";
+    SELECT f.chosen, w.written, LEAST(f.missing, w.written)
+      FROM (SELECT pg_catalog.count(*) AS chosen, pg_catalog.count(*) FILTER (WHERE n.is_new) AS missing FROM fresh AS n) AS f,
+           (SELECT pg_catalog.count(*) AS written FROM written) AS w";
 
 /// How the upsert is planned: once, by the index on the id, whatever the table held at that moment. A plan made while it was
 /// empty would scan it whole for each page later on. And a page of records stays in memory on its way through the plan.
@@ -97,13 +99,13 @@ impl Store {
     /// Stores a window and commits. When PostgreSQL cannot take a record as jsonb, that record is found and goes to the
     /// rejects; the rest of the window is stored.
     pub fn window(&mut self, fetched: &mut Fetched) -> Result<Tally> {
-        match spi::transaction(|| self.in_transaction(fetched, &[])) {
+        match spi::interruptible(|| self.in_transaction(fetched, &[])) {
             Err(error) if sift::may_be_a_record(&error) => {
                 let unfit = sift::find(fetched.spool)?;
                 if unfit.is_empty() {
                     return Err(error);
                 }
-                spi::transaction(|| self.in_transaction(fetched, &unfit))
+                spi::interruptible(|| self.in_transaction(fetched, &unfit))
             }
             outcome => outcome,
         }

@@ -250,9 +250,11 @@ fn check(target: &Target, table: &str, columns: &[Column]) -> Result<Option<pg_s
     if !trusted {
         return Err(Error::ForeignTable { name, owner: owner_name });
     }
+    // With quote_all_identifiers the names of types stand in quotes.
     let there = spi::read(
         &Statement::fixed(
-            "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute a
+            "SELECT a.attname::text, pg_catalog.replace(pg_catalog.format_type(a.atttypid, NULL), pg_catalog.chr(34), '')
+               FROM pg_catalog.pg_attribute a
               WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped",
         ),
         &[relation.into()],

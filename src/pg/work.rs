@@ -32,7 +32,18 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Takes a claimed run to its end. An error means that it could not even begin, or that its rows could not be written.
 pub fn run(id: i64, name: &str) -> Result<()> {
-    let mut work = Work::begin(id, name)?;
+    let mut work = loop {
+        match Work::begin(id, name) {
+            Err(error) if error.retry() == Retry::Cancelled => {
+                if spi::transaction(|| run::is_cancelled(id))? {
+                    return spi::transaction(|| run::finish(id, Status::Cancelled.as_str(), None))
+                        .map(|_| ());
+                }
+                explain_cancel(id);
+            }
+            begun => break begun?,
+        }
+    };
     let mut status = work.go_on_to_the_end()?;
     if matches!(status, Status::Success | Status::Partial) && work.machine.is_handed_out() {
         work.verify()?;
@@ -63,7 +74,7 @@ impl Work {
         let run = spi::transaction(|| run::load(id))?;
         let target = Target::new(&connection.schema, run.entity);
         point!("run@loaded");
-        let tables = spi::transaction(|| {
+        let tables = spi::interruptible(|| {
             let tables = tables::ensure(&target)?;
             point!("tables@making");
             Ok(tables)
@@ -170,6 +181,7 @@ impl Work {
                         Ok(())
                     }
                     Err(error) => {
+                        let error = error.at_table();
                         self.machine.failed(index, &Failure::new(error.code(), "XX000", error.to_string()));
                         self.give_up(&attempt, true, counters, error)
                     }
@@ -203,10 +215,14 @@ impl Work {
             let text = format!("qbo_raw: run {} stores a window again: {error}", self.run.id);
             raise::log(guc::log_level(), text);
             match retry {
-                Retry::Cancelled => self.explain_cancel(),
+                Retry::Cancelled => explain_cancel(self.run.id),
                 Retry::Tables => {
                     let target = self.store.tables().target.clone();
-                    let tables = spi::transaction(|| tables::ensure(&target))?;
+                    let tables = match spi::interruptible(|| tables::ensure(&target)) {
+                        Err(error) if error.retry() == Retry::Cancelled => continue,
+                        Err(error) => return Ok(Err(error)),
+                        Ok(tables) => tables,
+                    };
                     self.store = Store::new(tables, &self.connection.name);
                     let text = format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
                     raise::warning(text, Some("Windows stored before are gone; queue the range again."));
@@ -262,7 +278,7 @@ impl Work {
             if self.is_cancelled()? {
                 self.machine.cancel();
             } else {
-                self.explain_cancel();
+                explain_cancel(self.run.id);
             }
         }
         Ok(())
@@ -293,13 +309,6 @@ impl Work {
             }
         }
         Ok(false)
-    }
-
-    /// `pg_cancel_backend` interrupts a statement, no more: who wants the run to end says which one.
-    fn explain_cancel(&self) {
-        let text = format!("qbo_raw: run {} was interrupted and goes on", self.run.id);
-        let hint = ["To end it: SELECT raw.qb_cancel(", &self.run.id.to_string(), ");"].concat();
-        raise::warning(text, Some(&hint));
     }
 
     fn show(&self) {
@@ -337,9 +346,12 @@ impl Work {
         let entity = self.run.entity.name;
         let error = self.last.as_ref().filter(|_| !matches!(status, Status::Success | Status::Cancelled));
         spi::transaction(|| {
-            match status {
+            let ours = match status {
                 Status::Parked(pause) => run::park(id, pause)?,
                 _ => run::finish(id, status.as_str(), error)?,
+            };
+            if !ours {
+                return Ok(());
             }
             usage::add(name, entity, Outcome::Abandoned, rest)?;
             usage::keep_pace(name, &pace)?;
@@ -361,6 +373,12 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// `pg_cancel_backend` interrupts a statement, no more: who wants the run to end says which one.
+fn explain_cancel(run: i64) {
+    let hint = ["To end it: SELECT raw.qb_cancel(", &run.to_string(), ");"].concat();
+    raise::warning(format!("qbo_raw: run {run} was interrupted and goes on"), Some(&hint));
 }
 
 /// A statement that was interrupted again and again is an error of its window, not the end of the run.

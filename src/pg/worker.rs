@@ -70,7 +70,9 @@ fn serve() -> Result<()> {
             spi::transaction(|| lock::release(Lock::Connection, key))?;
             point!("worker@unlocked");
             if !outcome? {
-                return Ok(());
+                // An extension that was made anew meanwhile has a worker of its own.
+                spi::transaction(|| lock::release(Lock::Place, place))?;
+                return send_another();
             }
         }
         spi::transaction(|| lock::release(Lock::Place, place))?;

@@ -42,7 +42,8 @@ fn checked_redirect(text: &str) -> Result<&str> {
     let url = Url::parse(text).map_err(|_| wrong())?;
     let local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let safe = url.scheme() == "https" || (url.scheme() == "http" && local);
-    if safe && url.fragment().is_none() && text.trim() == text { Ok(text) } else { Err(wrong()) }
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if safe && bare && text.trim() == text { Ok(text) } else { Err(wrong()) }
 }
 
 #[pg_extern(sql = false)]

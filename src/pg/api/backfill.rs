@@ -36,11 +36,12 @@ fn qb_backfill(
         chunk_days,
         time::now().date_naive(),
     )?;
-    if execution_date.is_some_and(|at| time::from_pg(at).is_none()) {
+    if let Some(at) = execution_date.filter(|at| time::from_pg(*at).is_none()) {
+        let infinite = at.is_infinity() || at.is_neg_infinity();
         return Err(Error::Argument {
             argument: "execution_date",
-            value: "infinity".to_owned(),
-            expected: "a finite time".to_owned(),
+            value: if infinite { "infinity".to_owned() } else { at.to_string() },
+            expected: "a finite time before the year 262143".to_owned(),
         }
         .into());
     }

@@ -65,9 +65,20 @@ fn qb_backfill_windows(
     // SAFETY: the declared type of the argument is tstzrange[].
     let array = unsafe { pgrx::datum::DatumWithOid::new(windows, windows.oid()) };
     let cut = Statement::fixed(
-        "SELECT pg_catalog.lower(w), pg_catalog.upper(w) FROM pg_catalog.unnest($1::tstzrange[]) AS w",
+        "SELECT pg_catalog.lower(w), pg_catalog.upper(w), pg_catalog.lower_inc(w) AND NOT pg_catalog.upper_inc(w), w::text
+           FROM pg_catalog.unnest($1::tstzrange[]) AS w",
     );
-    let windows = spi::read(&cut, &[array], |row| run::window(&row))?;
+    let windows = spi::read(&cut, &[array], |row| {
+        let window = run::window(&row)?;
+        match row.need::<bool>(3)? {
+            true => Ok(window),
+            false => Err(Error::Argument {
+                argument: "windows",
+                value: row.need(4)?,
+                expected: "windows that include their start and exclude their end: '[from, to)'".to_owned(),
+            }),
+        }
+    })?;
     let windows = window::listed(windows, time::now().date_naive())?;
     let asked = Named {
         entity,

@@ -116,7 +116,7 @@ impl Work {
     /// Records of the range in the table.
     fn held(&self, whole: Window) -> Result<Option<i64>> {
         let (tables, name) = (self.store.tables(), self.connection.name.as_str());
-        match spi::transaction(|| held::count(tables, name, &[whole], self.run.on)) {
+        match spi::interruptible(|| held::count(tables, name, &[whole], self.run.on)) {
             Ok(counts) => Ok(Some(counts.first().copied().unwrap_or(0))),
             Err(error) => {
                 let text = format!("qbo_raw: run {} could not count what it stored: {error}", self.run.id);

@@ -2,7 +2,9 @@
 //! computed in SQL from the simulator's ground truth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod compound;
+mod hostile;
 mod invariants;
 mod matrix;
 mod nth;

@@ -25,7 +25,6 @@ const FAULTS: [&str; 21] = [
     "html",
     "empty",
     "bad-json",
-    
     "invalid-utf8",
     "reset",
     "reset-headers",

@@ -206,3 +206,62 @@ fn wrong_credentials_are_refused_without_being_repeated() {
     ));
     assert!(!format!("{error:?}").contains(secret), "{error:?}");
 }
+
+#[test]
+fn what_would_fail_later_or_overflow_is_refused_at_once() {
+    let db = Database::new();
+    // Stands for pg_cron.
+    db.exec(
+        "CREATE SCHEMA cron; CREATE TABLE cron.job (jobid int DEFAULT 1, jobname text, schedule text, command text);
+         CREATE FUNCTION cron.schedule(text, text, text) RETURNS bigint LANGUAGE sql AS
+           $$ INSERT INTO cron.job (jobname, schedule, command) VALUES ($1, $2, $3) RETURNING jobid $$",
+    );
+    let once = "qb_schedule_once(now() + interval '1 hour', 'items', '2025-07-01', '2025-07-02'";
+    let mut wrong = vec![
+        (
+            "qb_backfill_windows('items', ARRAY[tstzrange('2025-07-01Z', '2025-07-02Z', '[]')])".to_owned(),
+            "windows is [",
+        ),
+        ("qb_fill_gaps('items', '2025-07-01', '2025-07-02', page_size => 0)".to_owned(), "page_size is 0"),
+        ("qb_retry_failed('items', 1001)".to_owned(), "page_size is 1001"),
+        ("qb_connect(target_schema => '')".to_owned(), "target_schema does not have the form"),
+        (
+            "qb_backfill('items', '2025-07-01', '2025-07-02', execution_date => '294276-12-31')".to_owned(),
+            "execution_date is 294276-12-31",
+        ),
+        ("qb_authorize_url('https://appcenter.intuit.com@127.0.0.1/')".to_owned(), "redirect_uri is"),
+        ("qb_check(repeat('x', 1000000))".to_owned(), "xxx\" does not exist"),
+        ("qb_schedule_once('294276-12-31', 'items', '2025-07-01', '2025-07-02')".to_owned(), "run_at is"),
+    ];
+    for (argument, message) in [
+        ("chunk_days => 0", "chunk_days is 0"),
+        ("page_size => 5000", "page_size is 5000"),
+        ("window_on => 'deleted'", "window_on is 'deleted'"),
+        ("connection => 'nobody'", "connection \"nobody\" does not exist"),
+        ("execution_date => 'infinity'", "execution_date is infinity"),
+    ] {
+        wrong.push((format!("{once}, {argument})"), message));
+    }
+    wrong.push((once.replace("'2025-07-02'", "'2199-01-01')"), "end_date is 2199-01-01"));
+    for (call, message) in wrong {
+        let error = db.refused(&format!("SELECT raw.{call}"));
+        assert_eq!(error.sqlstate, "22023", "{call}: {error:?}");
+        assert!(error.message.contains(message) && error.message.len() < 200, "{call}: {error:?}");
+    }
+    assert_eq!(db.number("SELECT count(*) FROM cron.job"), 0);
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 0);
+    // What is only shown, or only waited for, has no bounds to overflow.
+    for (call, shown) in [
+        (
+            "qb_purge_reports('178000000 years')",
+            "0 report rows and 0 runs deleted; what is covered stays as it was",
+        ),
+        ("qb_bar(9223372036854775807, 9223372036854775807, 3)", "███"),
+        ("qb_clock('-Infinity')", "0:00"),
+        ("qb_clock('NaN')", "11574 days"),
+    ] {
+        assert_eq!(db.value(&format!("SELECT raw.{call}")), shown, "{call}");
+    }
+    let run = db.backfill("items");
+    db.exec(&format!("CALL raw.qb_wait({run}, '178000000 years')"));
+}
