@@ -2,6 +2,7 @@
 //! words for what a DBA does. A test that cannot have what it needs fails; so everything here panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod canaries;
 mod database;
 mod points;
 mod server;

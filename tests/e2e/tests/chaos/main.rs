@@ -2,12 +2,15 @@
 //! computed in SQL from the simulator's ground truth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_once;
 mod calls;
 mod compound;
 mod hostile;
 mod invariants;
 mod matrix;
 mod nth;
+mod soak;
 mod soup;
 mod stage;
+mod stops;
 mod truth;

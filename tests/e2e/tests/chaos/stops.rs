@@ -1,0 +1,135 @@
+//! Stopping a hundred times: in every state, in every way, and how long the slowest took.
+
+use crate::stage::side_by_side;
+use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, signal, wait_until};
+use qbo_sim::{Fault, Options, When};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Stall,
+    BackOff,
+    LockWait,
+    LongStatement,
+    ManyWindows,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    Cancel,
+    Terminate,
+    DropDatabase,
+    FastShutdown,
+}
+
+const STATES: [State; 5] =
+    [State::Stall, State::BackOff, State::LockWait, State::LongStatement, State::ManyWindows];
+const STOPS: [Stop; 4] = [Stop::Cancel, Stop::Terminate, Stop::DropDatabase, Stop::FastShutdown];
+
+/// How often each stop is tried in each state.
+fn times() -> usize {
+    std::env::var("QBO_RAW_STOPS").map_or(5, |text| text.parse().expect("a number"))
+}
+
+/// A run in this state, and what keeps it there.
+fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
+    let call = format!("SELECT raw.qb_backfill('invoices', {RANGE}, 7)");
+    match state {
+        State::Stall => db.sim.fault(When::From(3), Fault::Stall(seconds(30))),
+        State::BackOff => {
+            db.set("qbo_raw.retry_delay", "30s");
+            db.sim.fault(When::From(3), Fault::named("503").unwrap());
+        }
+        State::ManyWindows => db.sim.set_latency(Duration::from_millis(20)),
+        State::LockWait | State::LongStatement => {
+            db.exec(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}, 92, 1000))"));
+            db.sim.change("Invoice", 0.5);
+        }
+    }
+    let mut holder = None;
+    if state == State::LockWait {
+        let mut client = db.client();
+        client.batch_execute("BEGIN; LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE").unwrap();
+        holder = Some(client);
+    }
+    if state == State::LongStatement {
+        db.exec(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
+             CREATE TRIGGER slow BEFORE INSERT ON raw.qb_invoices FOR EACH ROW EXECUTE FUNCTION public.slow();
+             GRANT EXECUTE ON FUNCTION public.slow() TO PUBLIC; DELETE FROM raw.qb_invoices",
+        );
+    }
+    let call = if state == State::ManyWindows { call.replace(", 7)", ", 1)") } else { call };
+    let run = db.number(&call);
+    let waits = |event: &str| {
+        let find = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}' AND wait_event = '{event}'",
+            db.name
+        );
+        db.server.connect("postgres", "postgres").unwrap().query_one(&find, &[]).unwrap().get::<_, i64>(0) > 0
+    };
+    wait_until(&format!("{state:?} is reached"), seconds(20), || match state {
+        State::Stall => db.sim.request_count() >= 3,
+        State::BackOff => db.sim.request_count() >= 4,
+        State::LockWait => waits("relation"),
+        State::LongStatement => waits("PgSleep"),
+        State::ManyWindows => db.sim.request_count() >= 10,
+    });
+    (run, holder)
+}
+
+fn stop(server: &Server, db: Database, run: i64, holder: Option<postgres::Client>, how: Stop) -> Duration {
+    let worker = db.worker();
+    let began = Instant::now();
+    let gone = || wait_until("the worker is gone", seconds(20), || !is_alive(worker));
+    match how {
+        Stop::Cancel => {
+            db.exec(&format!("SELECT raw.qb_cancel({run})"));
+            assert_eq!(db.ended(run), "cancelled");
+        }
+        Stop::Terminate => {
+            signal(worker, libc::SIGTERM);
+            gone();
+        }
+        Stop::DropDatabase => {
+            server.sql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", db.name));
+            gone();
+        }
+        Stop::FastShutdown => {
+            server.stop("fast");
+            assert!(!is_alive(worker));
+        }
+    }
+    let took = began.elapsed();
+    drop(holder);
+    if how == Stop::FastShutdown {
+        server.start();
+    }
+    took
+}
+
+#[test]
+fn a_hundred_stops_are_all_obeyed() {
+    let mut all = Vec::new();
+    for round in 0..times() {
+        for state in STATES {
+            all.extend(STOPS.map(|how| (round, state, how)));
+        }
+    }
+    let took: Mutex<BTreeMap<Stop, Vec<Duration>>> = Mutex::new(BTreeMap::new());
+    side_by_side(&all, |server, (_, state, how)| {
+        let counts = vec![("Invoice".to_owned(), 60)];
+        let db = Database::on(server, Options { counts, ..Options::default() });
+        let (run, holder) = run_in(&db, *state);
+        let time = stop(server, db, run, holder, *how);
+        // The promise is one second, and three for a shutdown; this machine does other things as well.
+        let most = if *how == Stop::FastShutdown { seconds(5) } else { seconds(3) };
+        assert!(time <= most, "{how:?} in {state:?} took {time:?}");
+        took.lock().unwrap().entry(*how).or_default().push(time);
+    });
+    for (how, times) in took.into_inner().unwrap() {
+        println!("{how:?}: {} times, the slowest {:?}", times.len(), times.iter().max().unwrap());
+    }
+}
