@@ -54,9 +54,9 @@ impl Redactor {
         Redactor { known }
     }
 
-    /// The text without secrets.
+    /// The text without secrets, and without NUL: there PostgreSQL would take it to end.
     pub fn scrub(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
+        let mut clean = text.replace('\0', "\u{fffd}");
         for secret in &self.known {
             clean = clean.replace(secret.expose(), REDACTED);
         }
