@@ -117,8 +117,12 @@ fn one(name: &str, lines: &str) -> Vec<Case> {
 
 /// Rows in an otherwise good page.
 fn page(rows: &[u8]) -> Vec<u8> {
-    [&b"{\"QueryResponse\":{\"Invoice\":["[..], rows, b"],\"startPosition\":1},\"time\":\"2025-07-01T00:00:00.000-07:00\"}"]
-        .concat()
+    [
+        &b"{\"QueryResponse\":{\"Invoice\":["[..],
+        rows,
+        b"],\"startPosition\":1},\"time\":\"2025-07-01T00:00:00.000-07:00\"}",
+    ]
+    .concat()
 }
 
 fn expect(name: &str, expected: &mut Expected, line: &str) {
@@ -126,7 +130,7 @@ fn expect(name: &str, expected: &mut Expected, line: &str) {
     let text = |text: &str| String::from_utf8(expand(text)).unwrap();
     let pair = || rest.split_once(' ').unwrap_or((rest, ""));
     match word {
-        "failed" => expected.failed = Some(rest.to_owned()),
+        "failed" => expected.failed = Some(text(rest)),
         "stored" => expected.stored.extend(rest.split_whitespace().map(text)),
         "stored-id" => expected.stored.push(text(rest)),
         "count" => expected.count = Some(rest.parse().unwrap()),
