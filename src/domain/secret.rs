@@ -69,8 +69,9 @@ impl Redactor {
             scrubbed.push_str(if is_token { REDACTED } else { word });
             scrubbed.push_str(between);
             rest = next;
-            // What an Authorization header says: all of it, to the next blank or quote.
+            // What an Authorization header says: all of it, to the next blank or quote. The word itself may stand there twice.
             if announces(word)
+                && !announces(next.split(|c: char| !is_token_char(c)).next().unwrap_or_default())
                 && !between.is_empty()
                 && between.chars().all(char::is_whitespace)
                 && !next.is_empty()

@@ -146,6 +146,14 @@ fn random_text_never_panics_and_never_keeps_a_secret() {
 }
 
 #[test]
+fn what_is_announced_twice_is_a_secret_too() {
+    for text in ["Bearer Bearer abc def", "bearer basic  abc def", "Basic bearer Bearer abc def"] {
+        let clean = Redactor::default().scrub(text);
+        assert!(!clean.contains("abc") && clean.ends_with(" def"), "{clean}");
+    }
+}
+
+#[test]
 fn what_others_say_does_not_end_at_a_nul() {
     assert_eq!(Redactor::default().scrub("a\0b"), "a\u{fffd}b");
 }
