@@ -152,6 +152,9 @@ struct Envelope {
 /// Longest message that is kept, in characters.
 const LONGEST: usize = 500;
 
+/// Longest code; Intuit's have up to six digits.
+const LONGEST_CODE: usize = 40;
+
 /// A fault in XML has about ten tags. The XML reader recurses, so deep nesting would overflow the stack.
 const MOST_TAGS: usize = 100;
 
@@ -181,7 +184,7 @@ impl Fault {
         Fault {
             status,
             code: code.map(|code| match code {
-                Code::Text(text) => text,
+                Code::Text(text) => word(&text),
                 Code::Number(number) => number.to_string(),
             }),
             kind: body.kind,
@@ -208,7 +211,7 @@ impl Fault {
         };
         Some(Fault {
             status,
-            code: error.and_then(|error| error.attribute("code")).map(str::to_owned),
+            code: error.and_then(|error| error.attribute("code")).map(word),
             kind: fault.attribute("type").map(str::to_owned),
             message: child("Message").unwrap_or_default(),
             detail: child("Detail"),
@@ -331,6 +334,11 @@ impl Fault {
             None => format!("http_{}", self.status),
         }
     }
+}
+
+/// A code becomes a word of the report row: so it has the letters of one, and not many.
+fn word(code: &str) -> String {
+    code.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(LONGEST_CODE).collect()
 }
 
 fn short(text: &str) -> String {

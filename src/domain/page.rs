@@ -128,12 +128,19 @@ pub fn read_count(body: Vec<u8>) -> Result<u64, PageError> {
         .ok_or_else(|| PageError::UnexpectedShape { what: "there is no totalCount".to_owned() })
 }
 
+/// Of an answer that is no JSON so much is kept, in characters: a fault in XML is whole in it.
+const LONGEST_START: usize = 4_000;
+
 fn text(body: Vec<u8>) -> Result<String, PageError> {
+    // UTF-16 and UTF-32, which nothing marks: what JSON begins with is ASCII, and half of its bytes are NUL there.
+    if body.iter().take(2).any(|byte| *byte == 0) {
+        return Err(PageError::BadEncoding);
+    }
     let body = String::from_utf8(body).map_err(|_| PageError::BadEncoding)?;
     match body.trim_start_matches('\u{feff}').trim_start().chars().next() {
         None => Err(PageError::EmptyBody),
         Some('{') => Ok(body),
-        Some(_) => Err(PageError::NotJson { start: body.trim_start().chars().take(200).collect() }),
+        Some(_) => Err(PageError::NotJson { start: body.trim_start().chars().take(LONGEST_START).collect() }),
     }
 }
 
@@ -215,10 +222,15 @@ impl<'a> Response<'a> {
             }
             return Ok(Some(list));
         }
-        match self.values.iter().find(|(_, value)| value.get().starts_with('[')) {
-            Some((key, _)) => Err(PageError::UnexpectedShape {
+        let other = |value: &RawValue| match value.get().bytes().next() {
+            Some(b'[') => Some("a list"),
+            Some(b'{') => Some("an object"),
+            _ => None,
+        };
+        match self.values.iter().find_map(|(key, value)| Some((key, other(value)?))) {
+            Some((key, kind)) => Err(PageError::UnexpectedShape {
                 what: format!(
-                    "there is a list \"{}\" instead of \"{}\"",
+                    "there is {kind} \"{}\" instead of \"{}\"",
                     key.chars().take(40).collect::<String>(),
                     entity.key
                 ),
@@ -261,7 +273,7 @@ macro_rules! from_object {
                     }
                     fn visit_map<M: MapAccess<'de>>(self, mut $map: M) -> Result<Self::Value, M::Error> {
                         let mut $out = $type::default();
-                        while let Some($key) = $map.next_key::<String>()? $body
+                        while let Some(Key($key)) = $map.next_key()? $body
                         Ok($out)
                     }
                 }
@@ -269,6 +281,25 @@ macro_rules! from_object {
             }
         }
     };
+}
+
+/// A key. JSON can write what is no Unicode, half of a surrogate pair: that is a key too, only none of those looked for.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Key;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
+                Ok(Key(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+        deserializer.deserialize_bytes(Text)
+    }
 }
 
 /// A raw value that is not null.

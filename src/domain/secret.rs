@@ -54,9 +54,9 @@ impl Redactor {
         Redactor { known }
     }
 
-    /// The text without secrets.
+    /// The text without secrets, and without NUL: there PostgreSQL would take it to end.
     pub fn scrub(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
+        let mut clean = text.replace('\0', "\u{fffd}");
         for secret in &self.known {
             clean = clean.replace(secret.expose(), REDACTED);
         }
@@ -69,8 +69,9 @@ impl Redactor {
             scrubbed.push_str(if is_token { REDACTED } else { word });
             scrubbed.push_str(between);
             rest = next;
-            // What an Authorization header says: all of it, to the next blank or quote.
+            // What an Authorization header says: all of it, to the next blank or quote. The word itself may stand there twice.
             if announces(word)
+                && !announces(next.split(|c: char| !is_token_char(c)).next().unwrap_or_default())
                 && !between.is_empty()
                 && between.chars().all(char::is_whitespace)
                 && !next.is_empty()

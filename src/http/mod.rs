@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod callback;
 mod lost;
 pub mod oauth;
 pub mod pool;

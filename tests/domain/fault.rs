@@ -36,6 +36,15 @@ fn json_of_the_service() {
 }
 
 #[test]
+fn a_code_is_a_short_word() {
+    for (code, word) in
+        [("4\\u0000'0 01", "qbo_4001"), (&"c".repeat(50), &*format!("qbo_{}", "c".repeat(40)))]
+    {
+        assert_eq!(coded(400, code).failure().code, word);
+    }
+}
+
+#[test]
 fn json_of_the_gateway() {
     let fault = fault(
         401,

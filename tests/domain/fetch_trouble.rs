@@ -221,6 +221,16 @@ fn some_answers_are_final_at_once() {
 }
 
 #[test]
+fn a_first_page_that_claims_records_and_has_none_is_no_empty_window() {
+    for list in ["", r#""Invoice":[],"#] {
+        let story = always(10, || reply(200, format!(r#"{{"QueryResponse":{{{list}"totalCount":5}}}}"#)));
+        assert_eq!((story.failed().code.as_str(), story.sent.len()), ("unexpected_shape", 1));
+        let story = always(10, || reply(200, format!(r#"{{"QueryResponse":{{{list}"totalCount":0}}}}"#)));
+        assert!(story.ids().is_empty() && matches!(story.end, Some(Ok(_))));
+    }
+}
+
+#[test]
 fn broken_json_may_happen_once() {
     for (body, code) in [(&b"{\"QueryResponse\":{"[..], "bad_json"), (b"{\"x\":\"\xff\"}", "bad_encoding")] {
         let story = first(10, |n| (n < 1).then(|| reply(200, body)));

@@ -66,6 +66,10 @@ fn another_shape_is_no_empty_page() {
         let what = shape(&format!(r#"{{"QueryResponse":{{"{key}":[{{"Id":"1"}}]}}}}"#));
         assert_eq!(what, format!("there is a list \"{key}\" instead of \"Invoice\""));
     }
+    for key in ["invoice", "QueryResponse", "pageInfo"] {
+        let what = shape(&format!(r#"{{"QueryResponse":{{"x":1,"{key}":{{"Id":"1"}}}}}}"#));
+        assert_eq!(what, format!("there is an object \"{key}\" instead of \"Invoice\""));
+    }
     let long = shape(&format!(r#"{{"QueryResponse":{{"{}":[]}}}}"#, "k".repeat(10_000)));
     assert!(long.len() < 120, "{long}");
 }
@@ -148,6 +152,14 @@ fn records_keep_their_bytes() {
 }
 
 #[test]
+fn a_key_that_is_no_unicode_is_a_key_like_any_other() {
+    let record = r#"{"\ud800":1,"Id":"1","MetaData":{"\udfff":1,"LastUpdatedTime":"2024-01-01T00:00:00Z"}}"#;
+    let page = good(format!(r#"{{"\ud800":1,"QueryResponse":{{"\udfff":2,"Invoice":[{record}]}}}}"#));
+    assert!(matches!(&page.rows()[0], Row::Record(record) if record.id == "1" && record.updated.is_some()));
+    assert_eq!(page.raw(&page.rows()[0]), record);
+}
+
+#[test]
 fn depth_does_not_crash() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
@@ -182,8 +194,12 @@ fn what_is_no_json_is_said_so() {
         }
     }
     match invoices("é".repeat(10_000)) {
-        Err(PageError::NotJson { start }) => assert_eq!(start.chars().count(), 200),
+        Err(PageError::NotJson { start }) => assert_eq!(start.chars().count(), 4_000),
         other => panic!("{other:?}"),
+    }
+    let utf_16 = |bytes: fn(u16) -> [u8; 2]| "{}".encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    for wide in [utf_16(u16::to_le_bytes), utf_16(u16::to_be_bytes), b"{\0\0\0".to_vec(), vec![0; 9]] {
+        assert_eq!(invoices(wide).unwrap_err(), PageError::BadEncoding);
     }
     for bytes in [&b"{\"QueryResponse\":{\"Invoice\":[{\"Id\":\"\xff\"}]}}"[..], b"\xff\xfe{\0", b"{\xc3("] {
         assert_eq!(invoices(bytes).unwrap_err(), PageError::BadEncoding);

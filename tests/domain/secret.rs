@@ -120,7 +120,7 @@ fn ordinary_text_stays_as_it_is() {
         "intuit_tid 1-65f2a3b4-0c1d2e3f4a5b6c7d8e9f0a1b and 6d9f7c7e-4b0a-4f0e-9a43-6a1f3b8f0c11",
         "https://quickbooks.api.intuit.com/v3/company/9130357766900000/query?minorversion=75",
         "pneumonoultramicroscopicsilicovolcanoconiosis",
-        "ünïcödé 🧾 \0 \u{feff}",
+        "ünïcödé 🧾 \u{feff}",
     ] {
         assert_eq!(redactor.scrub(text), text);
     }
@@ -143,4 +143,17 @@ fn random_text_never_panics_and_never_keeps_a_secret() {
         let text: String = (0..random.usize(0..20)).map(|_| *random.choice(&parts).unwrap()).collect();
         assert!(!redactor.scrub(&text).contains(WORD));
     }
+}
+
+#[test]
+fn what_is_announced_twice_is_a_secret_too() {
+    for text in ["Bearer Bearer abc def", "bearer basic  abc def", "Basic bearer Bearer abc def"] {
+        let clean = Redactor::default().scrub(text);
+        assert!(!clean.contains("abc") && clean.ends_with(" def"), "{clean}");
+    }
+}
+
+#[test]
+fn what_others_say_does_not_end_at_a_nul() {
+    assert_eq!(Redactor::default().scrub("a\0b"), "a\u{fffd}b");
 }

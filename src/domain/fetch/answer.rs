@@ -60,12 +60,13 @@ impl Fetch {
             Err(PageError::BadEncoding) => {
                 self.bad_json(Failure::new("bad_encoding", "38000", "the answer is not UTF-8"), jitter)
             }
-            Err(PageError::UnexpectedShape { what }) => {
-                let message =
-                    format!("the answer does not look like a page of {}: {what}", self.query.entity.qbo);
-                self.fail(Failure::new("unexpected_shape", "38000", message))
-            }
+            Err(PageError::UnexpectedShape { what }) => self.unexpected(&what),
         }
+    }
+
+    fn unexpected(&mut self, what: &str) -> Vec<Effect> {
+        let message = format!("the answer does not look like a page of {}: {what}", self.query.entity.qbo);
+        self.fail(Failure::new("unexpected_shape", "38000", message))
     }
 
     pub(super) fn lost(&mut self, lost: Lost, jitter: f64) -> Vec<Effect> {
@@ -240,6 +241,9 @@ impl Fetch {
         }
         let skip = usize::from(seam);
         let fresh = page.len().saturating_sub(skip);
+        if fresh == 0 && self.seen == 0 && page.claimed_total().is_some_and(|total| total > 0) {
+            return self.unexpected("it says that there are records, and has none");
+        }
         if fresh == 0 {
             return self.end();
         }

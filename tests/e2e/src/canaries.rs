@@ -27,7 +27,8 @@ impl Database<'_> {
     pub fn leaks(&self) -> Result<Vec<String>, postgres::Error> {
         let canaries = self.canaries();
         let mut client = self.server.connect(&self.name, "postgres")?;
-        // Another session may be dropping things still; what is gone leaks nothing.
+        // Another session may hold or drop things still; what nobody can read leaks nothing.
+        client.batch_execute("SET lock_timeout = '500ms'; SET statement_timeout = '20s'")?;
         let tables = rows(
             &mut client,
             "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

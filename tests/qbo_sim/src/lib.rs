@@ -26,3 +26,8 @@ pub use limits::Rate;
 pub use options::Options;
 pub use service::{Action, RecordVersion, Request, TokenEvent, TokenMode, fingerprint};
 pub use sim::Sim;
+
+/// Whether a statement belongs to the query language; the detail of the refusal when it does not.
+pub fn check_statement(text: &str) -> Result<(), String> {
+    query::parse(text, "2025-07-01").map(|_| ()).map_err(|refusal| refusal.detail)
+}

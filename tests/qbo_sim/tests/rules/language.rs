@@ -280,3 +280,11 @@ fn current_date_is_today_in_california_and_a_blank_is_null() {
     client.patch("Customer", &id, &format!("{{\"Id\":\"{id}\"}}"));
     assert_eq!(client.query("SELECT * FROM Customer WHERE GivenName = ' '").ids("Customer"), [id]);
 }
+
+#[test]
+fn a_statement_can_be_checked_without_asking() {
+    assert_eq!(qbo_sim::check_statement("SELECT * FROM Invoice WHERE Id = 'a\\'b' MAXRESULTS 7"), Ok(()));
+    for wrong in ["", "DELETE FROM Invoice", "SELECT * FROM Invoice WHERE Id = 'a'b'"] {
+        assert!(qbo_sim::check_statement(wrong).is_err(), "{wrong}");
+    }
+}
