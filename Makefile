@@ -5,7 +5,7 @@ SHELL := /bin/bash
 WORK := $(or $(QBO_RAW_WORK),/var/tmp/qbo_raw)
 PG_CONFIG ?= pg_config
 
-.PHONY: help all demo psql demo-stop test test-all bench test-package test-docker install package lint clean
+.PHONY: help all demo psql demo-stop test test-all test-long test-planted bench test-package test-docker install package lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,12 @@ test: ## the whole test suite, on PostgreSQL 15 and 18 or those of VERSIONS
 
 test-all: ## the whole test suite on PostgreSQL 15, 16, 17 and 18, with a table at the end
 	@tests/setup/test.sh all
+
+test-long: ## the figures of a release: every fault at every place, thousands of seeds, an hour of soak
+	@tests/setup/test.sh long
+
+test-planted: ## plants defects and sees whether the tests find each
+	@tests/setup/planted.sh
 
 bench: ## ratios to COPY, to loaders written by hand and to the API's limits; FULL=1 with a million records
 	@tests/setup/bench.sh

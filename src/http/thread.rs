@@ -5,9 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-/// Behind the main thread, which stores, where both want the processor: reading waits for the network anyway.
-const NICENESS: libc::c_int = 5;
-
 /// Wakes the main thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -23,24 +20,12 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
     }
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn(|| {
-        step_back();
-        work();
-    });
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     // SAFETY: the set was written by the call above.
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
     }
     started.map(|_| ())
-}
-
-/// Elsewhere the priority belongs to the whole process.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    // SAFETY: on Linux this concerns the calling thread; where it fails nothing has changed.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
-    }
 }
 
 /// Does one blocking call on a thread of its own; its value arrives in the channel, and then the main thread is woken. A

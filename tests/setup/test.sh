@@ -3,6 +3,7 @@
 #   test.sh         on PostgreSQL 15 and 18, or on those that VERSIONS names
 #   test.sh all     on 15, 16, 17 and 18, with a table at the end
 #   test.sh lint    formatting and clippy only
+#   test.sh long    the figures of a release: every fault at every place, thousands of seeds, an hour of soak
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
@@ -10,7 +11,8 @@ case ${1:-} in
   '') read -ra versions <<< "${VERSIONS:-15 18}" ;;
   all) versions=(15 16 17 18) ;;
   lint) versions=() ;;
-  *) die "test.sh takes nothing, 'all' or 'lint', not '$1'" ;;
+  long) read -ra versions <<< "${VERSIONS:-15 18}" ;;
+  *) die "test.sh takes nothing, 'all', 'lint' or 'long', not '$1'" ;;
 esac
 "$ROOT/tests/setup/packages.sh"
 work=$(mktemp -d)
@@ -37,13 +39,29 @@ end_to_end() {
   local config
   config=$(pg_config_of "$1")
   "$ROOT/tests/setup/tree.sh" "$1" && "$ROOT/tests/setup/extension.sh" "$config" &&
-    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e -- --test-threads=4
+    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --lib --test e2e -- --test-threads=4
+}
+
+# Faults, strikes and bad answers, on a library that has the named points.
+chaos() {
+  local config
+  config=$("$ROOT/tests/setup/points.sh" "$1") &&
+    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --test chaos -- --test-threads=4 --nocapture
 }
 
 export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
 step "formatting" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
 if [ "${1:-}" = lint ]; then exit $((failed > 0)); fi
+step "pgspot on the install script" tests/setup/pgspot.sh
+
+if [ "${1:-}" = long ]; then
+  export QBO_RAW_CHAOS_ONE_IN=1 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=250 QBO_RAW_SOAK=3600
+  for version in "${versions[@]}"; do
+    step "chaos on PostgreSQL $version" chaos "$version"
+  done
+  versions=()
+fi
 
 step "the house, the pure core, HTTP, ten thousand simulated runs" \
   cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
@@ -51,6 +69,8 @@ step "the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
 for version in "${versions[@]}"; do
   step "end to end on PostgreSQL $version" end_to_end "$version"
 done
+# Once is enough: what it is about is the same in all versions.
+if [ ${#versions[@]} -gt 0 ]; then step "chaos on PostgreSQL ${versions[0]}" chaos "${versions[0]}"; fi
 
 cat "$work"/*.log > "$work/all"
 passed=$(count 4 "$work/all")
