@@ -12,8 +12,12 @@ fn slow() -> Options {
 
 /// Waits until some windows are stored, and many are not.
 fn halfway(db: &Database, run: i64) {
+    stored(db, run, 4);
+}
+
+fn stored(db: &Database, run: i64, windows: i32) {
     wait_until("some windows are stored", seconds(20), || {
-        db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 4
+        db.of_run(run, "windows_done").parse::<i32>().unwrap() >= windows
     });
 }
 
@@ -73,18 +77,19 @@ fn a_worker_that_was_terminated_and_a_run_that_was_put_aside_go_on() {
 
 #[test]
 fn a_standby_promoted_in_mid_run_goes_on() {
-    for settings in [PRELOADED, ""] {
+    for (settings, windows) in [(PRELOADED, 4), ("", 1), ("", 20), (PRELOADED, 40), ("", 60)] {
         let primary = Server::private(settings);
         let db = Database::on(&primary, slow());
         let standby = Server::standby(&primary, "");
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-        halfway(&db, run);
+        stored(&db, run, windows);
         let launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'qbo_raw%'";
         let on_standby = |text: &str| {
             qbo_e2e::rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat()
         };
         wait_until("the standby follows", seconds(10), || {
-            on_standby(&format!("SELECT windows_done >= 3 FROM raw.qb_run WHERE run_id = {run}")) == ["t"]
+            on_standby(&format!("SELECT windows_done >= {windows} FROM raw.qb_run WHERE run_id = {run}"))
+                == ["t"]
         });
         assert_eq!(on_standby(launchers), ["0"], "nothing works on a standby");
         let refused =

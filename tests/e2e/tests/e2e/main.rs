@@ -21,5 +21,6 @@ mod secrets;
 mod stop;
 mod surroundings;
 mod tokens;
+mod upgrade;
 mod verify;
 mod watch;
