@@ -1,6 +1,7 @@
 //! Private servers. The tree of the PostgreSQL under test is named by `QBO_RAW_PG_CONFIG`; data directories lie beside it.
 //! A watchdog ends a server when the test process is gone, however it went.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -95,11 +96,16 @@ impl Server {
     /// Ends the server when this process is gone. It outlives us on purpose: nobody is left to wait for it.
     #[allow(clippy::zombie_processes)]
     fn watch(&self) {
+        // When a process began tells it from a later one with its number.
         let script = format!(
-            "while [ -d /proc/{} ]; do sleep 0.3; done; \"$0\" -D \"$1\" stop -m immediate -w >/dev/null 2>&1; rm -rf \"$1\" \"$2\"",
+            "began() {{ sed 's/.*) //' /proc/{}/stat 2>/dev/null | cut -d' ' -f20; }}; ours=$(began)
+             while [ -n \"$ours\" ] && [ \"$(began)\" = \"$ours\" ]; do sleep 0.3; done
+             \"$0\" -D \"$1\" stop -m immediate -w >/dev/null 2>&1; rm -rf \"$1\" \"$2\"",
             std::process::id()
         );
         let mut watchdog = as_server(Path::new("bash"));
+        // A group of its own: what ends the tests as a group must not end it.
+        watchdog.process_group(0);
         watchdog.args(["-c", &script]).arg(program("pg_ctl")).arg(&self.data).arg(&self.socket);
         watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     }
