@@ -9,4 +9,5 @@ pub mod oauth;
 pub mod pool;
 pub mod shared;
 pub mod spool;
+pub mod texts;
 pub mod thread;

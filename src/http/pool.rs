@@ -3,7 +3,7 @@
 
 use super::api;
 use super::shared::{Nothing, Shared};
-use super::spool::Spool;
+use super::spool::{Spool, Spooled};
 use super::thread::{self, Wake};
 use crate::domain::fault::{Counters, Failure};
 use crate::domain::fetch::{Effect, Event, Fetch, Limits};
@@ -47,7 +47,7 @@ pub enum Message {
     Fetched {
         index: usize,
         window: Window,
-        spool: Spool,
+        spool: Spooled,
         counters: Counters,
         intuit_tid: Option<String>,
         started_at: DateTime<Utc>,
@@ -207,6 +207,10 @@ impl Lane {
                 Effect::Done(counters) => {
                     let intuit_tid = machine.intuit_tid().map(str::to_owned);
                     let (index, window) = (job.index, job.query.window);
+                    let spool = match spool.finish() {
+                        Ok(spool) => spool,
+                        Err(error) => return failed(no_spool(&error), &used),
+                    };
                     return Some(Message::Fetched { index, window, spool, counters, intuit_tid, started_at });
                 }
                 Effect::Counted(count, counters) => {

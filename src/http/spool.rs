@@ -1,6 +1,7 @@
 //! The spool: a window's records between fetching and storing. In memory while they are few, in a temporary file without a
 //! name when they are many, so that a window of any size takes little memory and leaves nothing behind.
 
+use super::texts::{Texts, get_number, put_number};
 use crate::domain::fetch::Kept;
 use crate::domain::page::{Record, Row};
 use serde::Serialize;
@@ -13,23 +14,23 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 /// Kept in memory, at most, for each window, in bytes.
 const IN_MEMORY: usize = 2 << 20;
 
-/// One page as it is stored.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct SpooledPage {
-    pub number: u32,
+/// Text of one batch, at most, in bytes, unless one record is longer.
+const BATCH: usize = 8 << 20;
+
+/// Records of a page that are stored by one statement; or what else came with it.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    /// Number of the page.
+    pub page: u32,
     /// The request that brought it, as JSON.
     pub request: String,
-    pub records: Vec<SpooledRecord>,
-    pub rejects: Vec<SpooledReject>,
-}
-
-/// A record: an Id and the bytes of QuickBooks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpooledRecord {
-    pub id: String,
-    pub raw: String,
-    /// Whether an earlier page of the window had the same Id.
+    /// Whether an earlier page of the window had the same Ids.
     pub again: bool,
+    /// Ids, in the order of their bytes: whoever stores takes its locks in one order.
+    pub ids: Texts,
+    /// The bytes of QuickBooks for each.
+    pub raws: Texts,
+    pub rejects: Vec<SpooledReject>,
 }
 
 /// A row that cannot be stored as a record.
@@ -41,15 +42,21 @@ pub struct SpooledReject {
     pub reason: String,
 }
 
-/// The spool of one window.
+/// The spool of a window that is being fetched.
 pub struct Spool {
     dir: PathBuf,
     file: BufWriter<SpooledTempFile>,
-    pages: u32,
+    batches: u32,
     /// Hashes of the Ids seen, eight bytes each: a collision among a million is a matter of one in forty million, and
     /// would only miscount a row.
     seen: HashSet<u64>,
     hasher: RandomState,
+}
+
+/// The spool of a window that is whole.
+pub struct Spooled {
+    file: SpooledTempFile,
+    batches: u32,
 }
 
 #[derive(Serialize)]
@@ -62,7 +69,7 @@ impl Spool {
     /// An empty spool whose file, if it needs one, lies in `dir`.
     pub fn new(dir: PathBuf) -> Self {
         let file = BufWriter::new(spooled_tempfile_in(IN_MEMORY, &dir));
-        Spool { dir, file, pages: 0, seen: HashSet::new(), hasher: RandomState::new() }
+        Spool { dir, file, batches: 0, seen: HashSet::new(), hasher: RandomState::new() }
     }
 
     /// Forgets everything: the window is read again.
@@ -90,57 +97,71 @@ impl Spool {
                 }
             }
         }
-        self.begin(kept.number, statement)?;
-        put_number(&mut self.file, count(records.len())?)?;
-        for (record, row) in records {
-            let again = !self.seen.insert(self.hasher.hash_one(&record.id));
-            put(&mut self.file, &record.id)?;
-            put(&mut self.file, kept.page.raw(row))?;
-            self.file.write_all(&[u8::from(again)])?;
+        let mut records: Vec<(&str, &str)> =
+            records.into_iter().map(|(record, row)| (record.id.as_str(), kept.page.raw(row))).collect();
+        records.sort_unstable();
+        let (first, again): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|(id, _)| self.seen.insert(self.hasher.hash_one(id)));
+        let head = (kept.number, request(statement)?);
+        for (again, records) in [(false, first), (true, again)] {
+            for piece in pieces(&records) {
+                self.batch(&head, again, piece, &[])?;
+            }
         }
-        self.rejects(&rejects)
+        if rejects.is_empty() { Ok(()) } else { self.batch(&head, false, &[], &rejects) }
     }
 
     /// Adds a row that QuickBooks cannot deliver.
     pub fn push_poison(&mut self, number: u32, statement: &str, reason: &str) -> Result<()> {
-        self.begin(number, statement)?;
-        put_number(&mut self.file, 0)?;
-        self.rejects(&[(None, reason)])
+        self.batch(&(number, request(statement)?), false, &[], &[(None, reason)])
     }
 
-    /// Reads the pages from the beginning, as often as needed.
-    pub fn pages(&mut self) -> Result<Pages<'_>> {
-        self.file.flush()?;
-        let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(0))?;
-        Ok(Pages { file: BufReader::with_capacity(1 << 16, file), left: self.pages })
+    /// The window is whole.
+    pub fn finish(self) -> Result<Spooled> {
+        let file = self.file.into_inner().map_err(|error| error.into_error())?;
+        Ok(Spooled { file, batches: self.batches })
     }
 
-    fn begin(&mut self, number: u32, statement: &str) -> Result<()> {
-        self.pages += 1;
-        put_number(&mut self.file, number)?;
-        put(&mut self.file, &request(statement)?)
-    }
-
-    fn rejects(&mut self, rejects: &[(Option<&str>, &str)]) -> Result<()> {
-        put_number(&mut self.file, count(rejects.len())?)?;
+    fn batch(
+        &mut self,
+        (page, request): &(u32, String),
+        again: bool,
+        records: &[(&str, &str)],
+        rejects: &[(Option<&str>, &str)],
+    ) -> Result<()> {
+        self.batches += 1;
+        let file = &mut self.file;
+        put_number(file, *page as usize)?;
+        put(file, request)?;
+        file.write_all(&[u8::from(again)])?;
+        Texts::write(records.iter().map(|(id, _)| *id), file)?;
+        Texts::write(records.iter().map(|(_, raw)| *raw), file)?;
+        put_number(file, rejects.len())?;
         for (raw, reason) in rejects {
-            self.file.write_all(&[u8::from(raw.is_some())])?;
-            put(&mut self.file, raw.unwrap_or_default())?;
-            put(&mut self.file, reason)?;
+            file.write_all(&[u8::from(raw.is_some())])?;
+            put(file, raw.unwrap_or_default())?;
+            put(file, reason)?;
         }
         Ok(())
     }
 }
 
-/// The pages of a spool, in their order.
-pub struct Pages<'a> {
+impl Spooled {
+    /// Reads the batches from the beginning, as often as needed.
+    pub fn batches(&mut self) -> Result<Batches<'_>> {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(Batches { file: BufReader::new(&mut self.file), left: self.batches })
+    }
+}
+
+/// The batches of a spool, in their order.
+pub struct Batches<'a> {
     file: BufReader<&'a mut SpooledTempFile>,
     left: u32,
 }
 
-impl Iterator for Pages<'_> {
-    type Item = Result<SpooledPage>;
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -148,45 +169,45 @@ impl Iterator for Pages<'_> {
     }
 }
 
-impl Pages<'_> {
-    fn read(&mut self) -> Result<SpooledPage> {
+impl Batches<'_> {
+    fn read(&mut self) -> Result<Batch> {
         let file = &mut self.file;
-        let mut page =
-            SpooledPage { number: get_number(file)?, request: get(file)?, ..SpooledPage::default() };
+        let mut batch = Batch {
+            page: get_number(file)?,
+            request: get(file)?,
+            again: get_flag(file)?,
+            ids: Texts::read(file)?,
+            raws: Texts::read(file)?,
+            rejects: Vec::new(),
+        };
         for _ in 0..get_number(file)? {
-            let (id, raw) = (get(file)?, get(file)?);
-            let mut again = [0];
-            file.read_exact(&mut again)?;
-            page.records.push(SpooledRecord { id, raw, again: again != [0] });
+            let (there, raw, reason) = (get_flag(file)?, get(file)?, get(file)?);
+            batch.rejects.push(SpooledReject { id: None, raw: there.then_some(raw), reason });
         }
-        for _ in 0..get_number(file)? {
-            page.rejects.push(SpooledReject { id: None, raw: get_option(file)?, reason: get(file)? });
-        }
-        Ok(page)
+        Ok(batch)
     }
+}
+
+/// Cuts records into pieces of at most `BATCH` bytes; a larger record is a piece of its own.
+fn pieces<'a, 'b>(records: &'a [(&'b str, &'b str)]) -> impl Iterator<Item = &'a [(&'b str, &'b str)]> {
+    let mut bytes = 0;
+    records.chunk_by(move |(_, raw), (_, next)| {
+        bytes += raw.len();
+        let fits = bytes + next.len() <= BATCH;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
 }
 
 fn request(statement: &str) -> Result<String> {
     Ok(serde_json::to_string(&Request { query: statement, minorversion: super::api::MINOR_VERSION })?)
 }
 
-fn count(length: usize) -> Result<u32> {
-    u32::try_from(length).map_err(|_| Error::new(ErrorKind::InvalidInput, "too long for the spool"))
-}
-
-fn put_number(file: &mut impl Write, number: u32) -> Result<()> {
-    file.write_all(&number.to_le_bytes())
-}
-
 fn put(file: &mut impl Write, text: &str) -> Result<()> {
-    put_number(file, count(text.len())?)?;
+    put_number(file, text.len())?;
     file.write_all(text.as_bytes())
-}
-
-fn get_number(file: &mut impl Read) -> Result<u32> {
-    let mut number = [0; 4];
-    file.read_exact(&mut number)?;
-    Ok(u32::from_le_bytes(number))
 }
 
 fn get(file: &mut impl Read) -> Result<String> {
@@ -195,9 +216,8 @@ fn get(file: &mut impl Read) -> Result<String> {
     String::from_utf8(text).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }
 
-fn get_option(file: &mut impl Read) -> Result<Option<String>> {
-    let mut there = [0];
-    file.read_exact(&mut there)?;
-    let text = get(file)?;
-    Ok((there != [0]).then_some(text))
+fn get_flag(file: &mut impl Read) -> Result<bool> {
+    let mut flag = [0];
+    file.read_exact(&mut flag)?;
+    Ok(flag != [0])
 }

@@ -6,6 +6,7 @@
 // pgrx wants its own, large error type from a SQL function.
 #[allow(clippy::result_large_err)]
 pub mod api;
+mod array;
 mod config;
 mod consent;
 mod count;

@@ -4,12 +4,13 @@
 use super::spi;
 use super::statement::Statement;
 use crate::error::{Error, Result};
-use crate::http::spool::Spool;
+use crate::http::spool::Spooled;
 
 /// A record that jsonb refuses.
 pub struct Unfit {
-    pub page: u32,
-    /// Place in the page's list of records, from 0.
+    /// Number of its batch in the spool, from 0.
+    pub batch: usize,
+    /// Its place in the batch, from 0.
     pub place: usize,
     pub reason: String,
 }
@@ -19,12 +20,12 @@ pub fn may_be_a_record(error: &Error) -> bool {
     matches!(error, Error::Database { sqlstate, .. } if sqlstate.starts_with("22") || sqlstate.starts_with("54"))
 }
 
-/// Looks through a window. A page is tried whole first, its records one by one only when it fails.
-pub fn find(spool: &mut Spool) -> Result<Vec<Unfit>> {
+/// Looks through a window. A batch is tried whole first, its records one by one only when it fails.
+pub fn find(spool: &mut Spooled) -> Result<Vec<Unfit>> {
     let mut unfit = Vec::new();
-    for page in spool.pages()? {
-        let page = page?;
-        let payloads: Vec<&str> = page.records.iter().map(|record| record.raw.as_str()).collect();
+    for (number, batch) in spool.batches()?.enumerate() {
+        let batch = batch?;
+        let payloads: Vec<&str> = batch.raws.iter().collect();
         if spi::interruptible(|| cast(&payloads)).is_ok() {
             continue;
         }
@@ -34,7 +35,7 @@ pub fn find(spool: &mut Spool) -> Result<Vec<Unfit>> {
                     if !may_be_a_record(&error) {
                         return Err(error);
                     }
-                    unfit.push(Unfit { page: page.number, place, reason: reason(&error) });
+                    unfit.push(Unfit { batch: number, place, reason: reason(&error) });
                 }
             }
             Ok(())

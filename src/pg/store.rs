@@ -1,6 +1,7 @@
 //! Storing a window: its records, its rejects and its report row in one transaction. One statement a page, over arrays; a
 //! record that is stored already is found by reading, so that nothing is written for it, not even a lock.
 
+use super::array::TextArray;
 use super::owner;
 use super::report::{self, Attempt};
 use super::run::{self, Tally};
@@ -12,13 +13,9 @@ use super::time;
 use super::usage::{self, Outcome};
 use crate::domain::fault::Counters;
 use crate::error::{Error, Result};
-use crate::http::spool::{Spool, SpooledPage, SpooledRecord, SpooledReject};
+use crate::http::spool::{Batch, Spooled, SpooledReject};
 use chrono::{DateTime, Utc};
-use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{BuiltinOid, PgOid};
-
-/// Text handed to one statement, at most, in bytes: bounds the memory of the arrays.
-const BATCH: usize = 8 << 20;
 
 /// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
 /// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two. Which are new is
@@ -69,13 +66,19 @@ pub struct Store {
 /// A window that was fetched whole.
 pub struct Fetched<'a> {
     pub attempt: &'a Attempt,
-    pub spool: &'a mut Spool,
+    pub spool: &'a mut Spooled,
     pub counters: Counters,
     pub execution_date: Option<DateTime<Utc>>,
     /// As the run asks for it.
     pub page_size: u32,
     /// Requests of the last minute, kept with the window.
     pub pace: [u32; 60],
+}
+
+/// Records that one statement stores.
+struct Records {
+    ids: TextArray,
+    raws: TextArray,
 }
 
 /// What every row of a window is stored with.
@@ -116,8 +119,9 @@ impl Store {
         let ingested = fetched.execution_date.unwrap_or_else(time::now);
         let stamp = Stamp { attempt: fetched.attempt, ingested, page_size: fetched.page_size };
         point!("store@begun");
-        for page in fetched.spool.pages()? {
-            self.page(&stamp, &page?, unfit, &mut tally)?;
+        for (number, batch) in fetched.spool.batches()?.enumerate() {
+            let unfit: Vec<&Unfit> = unfit.iter().filter(|unfit| unfit.batch == number).collect();
+            self.batch(&stamp, batch?, &unfit, &mut tally)?;
             point!("store@page");
         }
         tally.rows = tally.inserted + tally.updated + tally.skipped + tally.rejected;
@@ -133,51 +137,54 @@ impl Store {
         Ok(tally)
     }
 
-    fn page(&mut self, stamp: &Stamp, page: &SpooledPage, unfit: &[Unfit], tally: &mut Tally) -> Result<()> {
-        let mut good: Vec<&SpooledRecord> = Vec::with_capacity(page.records.len());
-        for (place, record) in page.records.iter().enumerate() {
-            match unfit.iter().find(|unfit| unfit.page == page.number && unfit.place == place) {
-                None => good.push(record),
-                Some(unfit) => {
-                    let reject = SpooledReject {
-                        id: Some(record.id.clone()),
-                        raw: Some(record.raw.clone()),
-                        reason: unfit.reason.clone(),
-                    };
-                    self.reject(stamp.attempt, page.number, &reject)?;
-                    tally.rejected += i64::from(!record.again);
-                }
+    fn batch(&mut self, stamp: &Stamp, batch: Batch, unfit: &[&Unfit], tally: &mut Tally) -> Result<()> {
+        let mut rejects = batch.rejects;
+        for (place, (id, raw)) in batch.ids.iter().zip(batch.raws.iter()).enumerate() {
+            if let Some(unfit) = unfit.iter().find(|unfit| unfit.place == place) {
+                let (id, raw) = (Some(id.to_owned()), Some(raw.to_owned()));
+                rejects.push(SpooledReject { id, raw, reason: unfit.reason.clone() });
             }
         }
-        for reject in &page.rejects {
-            self.reject(stamp.attempt, page.number, reject)?;
-            tally.rejected += 1;
+        for reject in &rejects {
+            self.reject(stamp.attempt, batch.page, reject)?;
+            tally.rejected += i64::from(!batch.again);
         }
-        // In the order of their ids, as every other writer of ours: two of them never wait for each other crosswise.
-        good.sort_by(|a, b| a.id.cmp(&b.id));
-        let (again, first): (Vec<_>, Vec<_>) = good.into_iter().partition(|record| record.again);
-        for batch in batches(&first) {
-            point!("store@batch");
-            let (inserted, updated) = self.batch(stamp, page, batch)?;
+        let (ids, raws) = if unfit.is_empty() {
+            (batch.ids, batch.raws)
+        } else {
+            let fit = |place| unfit.iter().all(|unfit| unfit.place != place);
+            (batch.ids.only(fit)?, batch.raws.only(fit)?)
+        };
+        if ids.is_empty() {
+            return Ok(());
+        }
+        point!("store@batch");
+        let count = ids.len() as i64;
+        let mut records = Records { ids: TextArray::new(ids), raws: TextArray::new(raws) };
+        let (inserted, updated) = self.records(stamp, batch.page, &batch.request, &mut records)?;
+        // A record that came on an earlier page already is stored if it is newer, and not counted twice.
+        if !batch.again {
             tally.inserted += inserted;
             tally.updated += updated;
-            tally.skipped += batch.len() as i64 - inserted - updated;
-        }
-        // A record that came on an earlier page already is stored if it is newer, and not counted twice.
-        for batch in batches(&again) {
-            self.batch(stamp, page, batch)?;
+            tally.skipped += count - inserted - updated;
         }
         Ok(())
     }
 
     /// One statement; inserted and updated rows.
-    fn batch(&mut self, stamp: &Stamp, page: &SpooledPage, records: &[&SpooledRecord]) -> Result<(i64, i64)> {
-        let (chosen, inserted, updated) = self.upsert(stamp, page, records)?;
+    fn records(
+        &mut self,
+        stamp: &Stamp,
+        page: u32,
+        request: &str,
+        records: &mut Records,
+    ) -> Result<(i64, i64)> {
+        let (chosen, inserted, updated) = self.upsert(stamp, page, request, records)?;
         if chosen == inserted + updated {
             return Ok((inserted, updated));
         }
         // Somebody may have stored the same records between reading and writing; then nothing is left to write now.
-        let (left, more, changed) = self.upsert(stamp, page, records)?;
+        let (left, more, changed) = self.upsert(stamp, page, request, records)?;
         if left == more + changed {
             return Ok((inserted + more, updated + changed));
         }
@@ -187,24 +194,10 @@ impl Store {
     fn upsert(
         &mut self,
         stamp: &Stamp,
-        page: &SpooledPage,
-        records: &[&SpooledRecord],
+        page: u32,
+        request: &str,
+        records: &mut Records,
     ) -> Result<(i64, i64, i64)> {
-        // What a statement is handed lives as long as its memory context: in that of the transaction, a window of any size
-        // would be in memory whole.
-        let mut memory = PgMemoryContexts::new("qbo_raw batch");
-        // SAFETY: nothing that is allocated in it leaves the closure; the numbers are copied.
-        unsafe { memory.switch_to(|_| self.upsert_here(stamp, page, records)) }
-    }
-
-    fn upsert_here(
-        &mut self,
-        stamp: &Stamp,
-        page: &SpooledPage,
-        records: &[&SpooledRecord],
-    ) -> Result<(i64, i64, i64)> {
-        let ids: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-        let payloads: Vec<&str> = records.iter().map(|record| record.raw.as_str()).collect();
         let upsert = &mut self.upsert;
         let target = &self.tables.target;
         owner::run_as(self.tables.data_owner, || {
@@ -225,14 +218,14 @@ impl Store {
             // They are set back when the role is.
             spi::read(&Statement::fixed(PLANNING), &[], |_| Ok(()))?;
             let args = [
-                ids.into(),
-                payloads.into(),
+                records.ids.datum(),
+                records.raws.datum(),
                 time::to_pg(stamp.ingested).into(),
                 time::to_pg(stamp.attempt.window.start).into(),
                 time::to_pg(stamp.attempt.window.end).into(),
-                i32::try_from(page.number).unwrap_or(i32::MAX).into(),
+                i32::try_from(page).unwrap_or(i32::MAX).into(),
                 i32::try_from(stamp.page_size).unwrap_or(i32::MAX).into(),
-                page.request.as_str().into(),
+                request.into(),
             ];
             let counts = prepared.write(&args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
             let (chosen, written, inserted): (i64, i64, i64) = counts.first().copied().unwrap_or_default();
@@ -261,24 +254,4 @@ impl Store {
         ];
         owner::run_as(self.tables.rejects_owner, || spi::run(&statement, &args)).map(|_| ())
     }
-}
-
-/// Cuts records into pieces of at most `BATCH` bytes; a larger record is a piece of its own.
-fn batches<'a, 'b>(records: &'a [&'b SpooledRecord]) -> impl Iterator<Item = &'a [&'b SpooledRecord]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = rest
-            .iter()
-            .take_while(|record| {
-                bytes += record.raw.len();
-                bytes <= BATCH
-            })
-            .count()
-            .max(1)
-            .min(rest.len());
-        let (batch, more) = rest.split_at_checked(fits)?;
-        rest = more;
-        (!batch.is_empty()).then_some(batch)
-    })
 }

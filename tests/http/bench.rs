@@ -12,7 +12,7 @@ use qbo_raw::domain::token::{Token, TokenAnswer};
 use qbo_raw::domain::window::{Window, WindowOn};
 use qbo_raw::http::agent::{self, Environment, Hosts, Settings};
 use qbo_raw::http::pool::{Context, Job, Message, Pool, Task};
-use qbo_raw::http::spool::SpooledPage;
+use qbo_raw::http::spool::Batch;
 use qbo_raw::http::{api, oauth};
 use qbo_sim::{Options, Sim};
 use std::collections::BTreeMap;
@@ -89,14 +89,14 @@ impl Default for Setup {
 
 /// What became of a window.
 pub enum Outcome {
-    Fetched { pages: Vec<SpooledPage>, counters: Counters },
+    Fetched { batches: Vec<Batch>, counters: Counters },
     Failed(Failure),
 }
 
 impl Outcome {
-    pub fn pages(&self) -> &[SpooledPage] {
+    pub fn batches(&self) -> &[Batch] {
         match self {
-            Outcome::Fetched { pages, .. } => pages,
+            Outcome::Fetched { batches, .. } => batches,
             Outcome::Failed(failure) => panic!("the window failed: {failure:?}"),
         }
     }
@@ -108,8 +108,16 @@ impl Outcome {
         }
     }
 
+    /// All Ids, sorted.
     pub fn ids(&self) -> Vec<String> {
-        self.pages().iter().flat_map(|page| page.records.iter().map(|record| record.id.clone())).collect()
+        let mut ids = self.places();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The Ids as the pages came; within a page a spool sorts them.
+    pub fn places(&self) -> Vec<String> {
+        self.batches().iter().flat_map(|batch| batch.ids.iter().map(str::to_owned)).collect()
     }
 }
 
@@ -222,8 +230,8 @@ impl Bench {
                 Message::Counted { .. } => panic!("nothing was to be counted"),
                 Message::Answered => {}
                 Message::Fetched { index, mut spool, counters, .. } => {
-                    let pages = spool.pages().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
-                    assert!(outcomes.insert(index, Outcome::Fetched { pages, counters }).is_none());
+                    let batches = spool.batches().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+                    assert!(outcomes.insert(index, Outcome::Fetched { batches, counters }).is_none());
                 }
                 Message::Failed { index, failure, .. } => {
                     assert!(outcomes.insert(index, Outcome::Failed(failure)).is_none());

@@ -4,7 +4,9 @@ use qbo_raw::domain::entity::Entity;
 use qbo_raw::domain::fetch::Kept;
 use qbo_raw::domain::page;
 use qbo_raw::domain::query::Slice;
-use qbo_raw::http::spool::{Spool, SpooledPage};
+use qbo_raw::http::spool::{Batch, Spool, Spooled};
+use qbo_raw::http::texts::{HEAD, Texts};
+use std::io::ErrorKind;
 use std::path::Path;
 
 const STATEMENT: &str = "SELECT * FROM Invoice WHERE DocNumber = 'a\"\\'b'";
@@ -19,8 +21,13 @@ fn row(id: &str, updated: &str, rest: &str) -> String {
     format!(r#"{{"Id":"{id}","MetaData":{{"LastUpdatedTime":"{updated}"}},"rest":"{rest}"}}"#)
 }
 
-fn pages(spool: &mut Spool) -> Vec<SpooledPage> {
-    spool.pages().unwrap().collect::<Result<_, _>>().unwrap()
+fn batches(spooled: &mut Spooled) -> Vec<Batch> {
+    spooled.batches().unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Ids and bytes of a batch.
+fn records(batch: &Batch) -> Vec<(&str, &str)> {
+    batch.ids.iter().zip(batch.raws.iter()).collect()
 }
 
 fn spool() -> Spool {
@@ -39,25 +46,23 @@ fn what_is_pushed_comes_back_byte_for_byte_as_often_as_it_is_read() {
     spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
     spool.push_poison(2, STATEMENT, "nobody can read it").unwrap();
     spool.push(&kept(3, 1, &rows[1..]), STATEMENT).unwrap();
+    let mut spooled = spool.finish().unwrap();
     for _ in 0..3 {
-        let pages = pages(&mut spool);
-        assert_eq!(pages.iter().map(|page| page.number).collect::<Vec<_>>(), [1, 2, 3]);
+        let batches = batches(&mut spooled);
+        assert_eq!(batches.iter().map(|batch| batch.page).collect::<Vec<_>>(), [1, 1, 2, 3]);
+        assert_eq!(records(&batches[0]), [("1", rows[0].as_str()), ("2", rows[1].as_str())]);
+        assert!(batches[0].rejects.is_empty());
+        assert_eq!(batches[1].rejects[0].raw.as_deref(), Some(rows[2].as_str()));
+        assert!(!batches[1].rejects[0].reason.is_empty());
+        assert!(batches[2].ids.is_empty() && batches[2].raws.is_empty());
         assert_eq!(
-            pages[0].records.iter().map(|record| record.raw.as_str()).collect::<Vec<_>>(),
-            [&rows[0], &rows[1]]
-        );
-        assert_eq!(pages[0].records.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(pages[0].rejects[0].raw.as_deref(), Some(rows[2].as_str()));
-        assert!(!pages[0].rejects[0].reason.is_empty());
-        assert!(pages[1].records.is_empty());
-        assert_eq!(
-            (pages[1].rejects[0].raw.as_deref(), pages[1].rejects[0].reason.as_str()),
+            (batches[2].rejects[0].raw.as_deref(), batches[2].rejects[0].reason.as_str()),
             (None, "nobody can read it")
         );
         // The seam was left out.
-        assert_eq!((pages[2].records.len(), pages[2].rejects.len()), (0, 1));
+        assert_eq!((batches[3].ids.len(), batches[3].rejects.len()), (0, 1));
         assert_eq!(
-            pages[0].request,
+            batches[0].request,
             r#"{"query":"SELECT * FROM Invoice WHERE DocNumber = 'a\"\\'b'","minorversion":"75"}"#
         );
     }
@@ -78,32 +83,87 @@ fn of_two_versions_in_a_page_the_newer_one_counts_or_the_later() {
         let mut spool = spool();
         let rows = [row("1", first, "a"), row("2", early, "c"), row("1", second, "b")];
         spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
-        let page = pages(&mut spool).remove(0);
-        assert_eq!(page.records.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+        let batch = batches(&mut spool.finish().unwrap()).remove(0);
+        let records = records(&batch);
+        assert_eq!(records.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["1", "2"]);
         assert!(
-            page.records[0].raw.contains(&format!(r#""rest":"{wanted}""#)),
+            records[0].1.contains(&format!(r#""rest":"{wanted}""#)),
             "{first} {second}: {}",
-            page.records[0].raw
+            records[0].1
         );
-        assert!(!page.records[0].again);
+        assert!(!batch.again);
     }
 }
 
 #[test]
 fn an_id_of_an_earlier_page_is_marked_until_everything_is_forgotten() {
     let at = "2025-07-01T00:00:00Z";
-    let mut spool = spool();
-    spool.push(&kept(1, 0, &[row("1", at, "a"), row("2", at, "b")]), STATEMENT).unwrap();
-    spool.push(&kept(2, 0, &[row("3", at, "c"), row("1", at, "d")]), STATEMENT).unwrap();
-    let again: Vec<_> =
-        pages(&mut spool).iter().flat_map(|page| page.records.iter().map(|record| record.again)).collect();
-    assert_eq!(again, [false, false, false, true]);
+    let fill = |spool: &mut Spool| {
+        spool.push(&kept(1, 0, &[row("1", at, "a"), row("2", at, "b")]), STATEMENT).unwrap();
+        spool.push(&kept(2, 0, &[row("3", at, "c"), row("1", at, "d")]), STATEMENT).unwrap();
+    };
+    let mut first = spool();
+    fill(&mut first);
+    let again: Vec<_> = batches(&mut first.finish().unwrap())
+        .iter()
+        .map(|batch| (batch.again, batch.ids.iter().map(str::to_owned).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(
+        again,
+        [
+            (false, vec!["1".to_owned(), "2".to_owned()]),
+            (false, vec!["3".to_owned()]),
+            (true, vec!["1".to_owned()])
+        ]
+    );
 
-    spool.restart();
-    assert!(pages(&mut spool).is_empty());
-    spool.push(&kept(1, 0, &[row("1", at, "e")]), STATEMENT).unwrap();
-    let pages = pages(&mut spool);
-    assert_eq!((pages.len(), pages[0].records.len(), pages[0].records[0].again), (1, 1, false));
+    let mut second = spool();
+    fill(&mut second);
+    second.restart();
+    second.push(&kept(1, 0, &[row("1", at, "e")]), STATEMENT).unwrap();
+    let batches = batches(&mut second.finish().unwrap());
+    assert_eq!((batches.len(), batches[0].ids.len(), batches[0].again), (1, 1, false));
+    assert!(self::batches(&mut spool().finish().unwrap()).is_empty());
+}
+
+#[test]
+fn records_of_a_page_come_in_the_order_of_their_ids() {
+    let rows: Vec<_> =
+        ["9", "10", "b", "1", "B"].iter().map(|id| row(id, "2025-07-01T00:00:00Z", id)).collect();
+    let mut spool = spool();
+    spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
+    let batches = batches(&mut spool.finish().unwrap());
+    let records = records(&batches[0]);
+    assert_eq!(records.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["1", "10", "9", "B", "b"]);
+    assert!(records.iter().all(|(id, raw)| raw.contains(&format!(r#""rest":"{id}""#))), "{records:?}");
+}
+
+#[test]
+fn a_page_larger_than_a_statement_should_be_comes_in_pieces() {
+    let text = "x".repeat(3_000_000);
+    let rows: Vec<_> = (1..=7).map(|n| row(&n.to_string(), "2025-07-01T00:00:00Z", &text)).collect();
+    let giant = row("8", "2025-07-01T00:00:00Z", &"y".repeat(9_000_000));
+    let mut spool = spool();
+    spool.push(&kept(1, 0, &rows.into_iter().chain([giant]).collect::<Vec<_>>()), STATEMENT).unwrap();
+    let batches = batches(&mut spool.finish().unwrap());
+    let sizes: Vec<_> = batches.iter().map(|batch| (batch.page, batch.ids.len(), batch.raws.len())).collect();
+    assert_eq!(sizes, [(1, 2, 2), (1, 2, 2), (1, 2, 2), (1, 1, 1), (1, 1, 1)]);
+}
+
+#[test]
+fn texts_of_any_length_keep_their_places() {
+    let texts: Vec<String> = (0..20).map(|length| "é".repeat(length / 2) + &"z".repeat(length % 2)).collect();
+    let mut written = Vec::new();
+    Texts::write(texts.iter().map(String::as_str), &mut written).unwrap();
+    let mut read = Texts::read(&mut written.as_slice()).unwrap();
+    assert_eq!(read.iter().collect::<Vec<_>>(), texts);
+    let odd = read.only(|place| place % 2 == 1).unwrap();
+    assert_eq!(odd.iter().collect::<Vec<_>>(), texts.iter().skip(1).step_by(2).collect::<Vec<_>>());
+    let memory = read.memory();
+    assert!(memory.as_ptr().addr().is_multiple_of(4) && memory.len().is_multiple_of(4));
+    assert_eq!(memory[..HEAD], [0; HEAD]);
+    written.pop();
+    assert_eq!(Texts::read(&mut written.as_slice()).unwrap_err().kind(), ErrorKind::UnexpectedEof);
 }
 
 /// Sizes of the files that this process has open in a directory.
@@ -135,11 +195,24 @@ fn a_large_window_goes_to_a_file_without_a_name_and_a_small_one_to_none() {
     assert_eq!(sizes.len(), 1);
     assert!(sizes[0] > 30 * 1_000_000, "{sizes:?}: the rest is in memory");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has a name");
-    let pages = pages(&mut spool);
-    assert_eq!(pages.len(), 30);
-    assert!(pages.iter().zip(1..).all(|(page, number)| page.number == number && page.records.len() == 100));
+    let mut spooled = spool.finish().unwrap();
+    let batches = batches(&mut spooled);
+    assert_eq!(batches.len(), 30);
+    assert!(batches.iter().zip(1..).all(|(batch, number)| batch.page == number && batch.ids.len() == 100));
+    drop(spooled);
+    assert_eq!(open_files(dir.path()), [0u64; 0]);
+}
+
+#[test]
+fn a_window_that_is_read_again_keeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(dir.path().to_owned());
+    let rows: Vec<_> =
+        (0..100).map(|n| row(&n.to_string(), "2025-07-01T00:00:00Z", &"x".repeat(100_000))).collect();
+    spool.push(&kept(1, 0, &rows), STATEMENT).unwrap();
+    assert_eq!(open_files(dir.path()).len(), 1);
     spool.restart();
-    assert_eq!(open_files(dir.path()), [0u64; 0], "a window that is read again keeps nothing");
+    assert_eq!(open_files(dir.path()), [0u64; 0]);
 }
 
 #[test]
@@ -147,6 +220,7 @@ fn no_room_for_the_file_is_an_error_and_no_panic() {
     let mut spool = Spool::new("/nowhere/at/all".into());
     let rows: Vec<_> =
         (0..100).map(|n| row(&n.to_string(), "2025-07-01T00:00:00Z", &"x".repeat(100_000))).collect();
-    let error = spool.push(&kept(1, 0, &rows), STATEMENT).and_then(|()| spool.pages().map(drop)).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let error =
+        spool.push(&kept(1, 0, &rows), STATEMENT).and_then(|()| spool.finish().map(drop)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
