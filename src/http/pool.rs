@@ -66,14 +66,21 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts so many threads, which keep this pace, after what was sent in the last minute. With fewer, where the system
+    /// Starts threads that have at most `at_once` requests under way and keep this pace, after what was sent in the last
+    /// minute. There are half as many threads more, so that others ask while some read what came. Fewer, where the system
     /// gives no more; an error when there is none at all.
-    pub fn start(lanes: usize, context: Context, pacer: Pacer, recent: &[u32; 60]) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared::new(pacer, recent, context.allowance));
+    pub fn start(
+        at_once: usize,
+        context: Context,
+        pacer: Pacer,
+        recent: &[u32; 60],
+    ) -> std::io::Result<Pool> {
+        let at_once = at_once.max(1);
+        let shared = Arc::new(Shared::new(pacer, recent, context.allowance, at_once));
         let agent = context.agent.clone();
         let context = Arc::new(context);
         let (sender, messages) = channel();
-        for number in 0..lanes.max(1) {
+        for number in 0..at_once + at_once.div_ceil(2) {
             let lane = Lane { shared: shared.clone(), context: context.clone(), sender: sender.clone() };
             match thread::spawn("qbo_raw fetch", move || lane.work()) {
                 Err(error) if number == 0 => return Err(error),
@@ -231,7 +238,7 @@ impl Lane {
                 Effect::Send(slice) => {
                     point!("request@waiting");
                     let want = |generation| self.tell(Message::TokenWanted { generation });
-                    let (generation, token) = match self.shared.leave(refused, want) {
+                    let leave = match self.shared.leave(refused, want) {
                         Ok(leave) => leave,
                         Err(Nothing::Stopped) => return None,
                         Err(Nothing::Refused(failure)) => return failed(*failure, &used),
@@ -242,11 +249,12 @@ impl Lane {
                         &context.agent,
                         &context.api_base,
                         &context.realm,
-                        &token,
+                        &leave.token,
                         &statement,
                         context.max_body_size,
                     );
-                    used = Some((generation, token));
+                    used = Some((leave.generation, leave.token.clone()));
+                    drop(leave);
                     point!("request@answered");
                     if self.shared.is_stopped() {
                         return None;

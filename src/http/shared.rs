@@ -55,11 +55,28 @@ struct State {
     /// Requests that may still be sent this month, and those sent.
     allowance: u64,
     sent: u64,
+    /// Requests that may be under way at once, and those that are.
+    at_once: usize,
+    under_way: usize,
     /// Whether a page came.
     proven: bool,
     /// Seconds by which our clock is ahead of QuickBooks'.
     clock_ahead: Option<i64>,
     stopped: bool,
+}
+
+/// Leave to send one request. Held until its answer is there: then another may be sent.
+pub struct Leave<'a> {
+    pub generation: u64,
+    pub token: Secret,
+    shared: &'a Shared,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().under_way -= 1;
+        self.shared.changed.notify_all();
+    }
 }
 
 struct Held {
@@ -73,8 +90,9 @@ struct Held {
 const BEFORE: Duration = Duration::from_secs(120);
 
 impl Shared {
-    /// With these limits, after what was sent in the last minute; at most `allowance` requests in all.
-    pub fn new(mut pacer: Pacer, recent: &[u32; 60], allowance: u64) -> Self {
+    /// With these limits, after what was sent in the last minute; at most `allowance` requests in all, `at_once` of them at
+    /// the same time.
+    pub fn new(mut pacer: Pacer, recent: &[u32; 60], allowance: u64, at_once: usize) -> Self {
         pacer.seed(BEFORE, recent);
         let state = State {
             jobs: VecDeque::new(),
@@ -84,6 +102,8 @@ impl Shared {
             pacer,
             allowance,
             sent: 0,
+            at_once: at_once.max(1),
+            under_way: 0,
             proven: false,
             clock_ahead: None,
             stopped: false,
@@ -157,7 +177,7 @@ impl Shared {
     /// the limits. The place is taken last, together with the token: taken earlier, places would gather while a token is
     /// renewed and then be spent all at once; and a token can run out during a pause. `want` tells the owner, once a
     /// generation.
-    pub fn leave(&self, refused: Option<u64>, want: impl Fn(Option<u64>)) -> Result<(u64, Secret), Nothing> {
+    pub fn leave(&self, refused: Option<u64>, want: impl Fn(Option<u64>)) -> Result<Leave<'_>, Nothing> {
         let mut state = self.lock();
         loop {
             if state.stopped {
@@ -172,11 +192,16 @@ impl Shared {
             let held = state.token.as_ref();
             let good = held.filter(|held| Some(held.generation) != refused && Instant::now() < held.renew_at);
             if let Some((generation, access)) = good.map(|held| (held.generation, held.access.clone())) {
+                if state.under_way >= state.at_once {
+                    state = self.wait(state, Duration::from_secs(60));
+                    continue;
+                }
                 let now = self.now();
                 match state.pacer.try_take(now) {
                     Ok(()) => {
                         state.sent += 1;
-                        return Ok((generation, access));
+                        state.under_way += 1;
+                        return Ok(Leave { generation, token: access, shared: self });
                     }
                     Err(wait) => state = self.wait(state, wait.max(Duration::from_millis(1))),
                 }

@@ -20,7 +20,8 @@ struct Crowd {
 
 impl Crowd {
     fn gather(threads: usize, pacer: Pacer, recent: &[u32; 60]) -> Crowd {
-        let crowd = Crowd { shared: Arc::new(Shared::new(pacer, recent, u64::MAX)), let_go: Arc::default() };
+        let crowd =
+            Crowd { shared: Arc::new(Shared::new(pacer, recent, u64::MAX, threads)), let_go: Arc::default() };
         for _ in 0..threads {
             let (shared, let_go) = (crowd.shared.clone(), crowd.let_go.clone());
             std::thread::spawn(move || {

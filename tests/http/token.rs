@@ -21,7 +21,7 @@ fn token(generation: u64, valid_for: u64) -> Token {
 }
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX))
+    Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX, 10))
 }
 
 #[test]
@@ -49,14 +49,17 @@ fn a_thousand_rounds_of_ten_threads_ask_a_thousand_times() {
                 let mut refused = None;
                 for round in 1..=1_000 {
                     barrier.wait();
-                    let (generation, secret) = shared
+                    let leave = shared
                         .leave(refused, |generation| {
                             asked.lock().unwrap().push(generation);
                             shared.give_token(token(round, 3_600));
                         })
                         .unwrap();
-                    assert_eq!((generation, secret.expose()), (round, format!("token {round}").as_str()));
-                    refused = Some(generation);
+                    assert_eq!(
+                        (leave.generation, leave.token.expose()),
+                        (round, format!("token {round}").as_str())
+                    );
+                    refused = Some(leave.generation);
                     barrier.wait();
                 }
             })
@@ -78,7 +81,7 @@ fn a_token_is_replaced_a_twelfth_of_its_life_before_its_end() {
             asked.fetch_add(1, Ordering::SeqCst);
             shared.give_token(next.clone());
         };
-        shared.leave(None, want).unwrap().0
+        shared.leave(None, want).unwrap().generation
     };
     shared.give_token(Token { valid_for: Duration::from_millis(1_200), ..token(1, 0) });
     assert_eq!(leave(token(2, 3_600)), 1);
@@ -93,14 +96,14 @@ fn a_token_is_replaced_a_twelfth_of_its_life_before_its_end() {
 fn a_refused_token_is_not_used_again_by_who_was_refused() {
     let shared = shared();
     shared.give_token(token(5, 3_600));
-    assert_eq!(shared.leave(None, |_| panic!("there is one")).unwrap().0, 5);
+    assert_eq!(shared.leave(None, |_| panic!("there is one")).unwrap().generation, 5);
     let want = |generation| {
         assert_eq!(generation, Some(5));
         shared.give_token(token(6, 3_600));
     };
-    assert_eq!(shared.leave(Some(5), want).unwrap().0, 6);
+    assert_eq!(shared.leave(Some(5), want).unwrap().generation, 6);
     // Who is late with the same refusal finds the newer one.
-    assert_eq!(shared.leave(Some(5), |_| panic!("there is a newer one")).unwrap().0, 6);
+    assert_eq!(shared.leave(Some(5), |_| panic!("there is a newer one")).unwrap().generation, 6);
 }
 
 #[test]
@@ -124,6 +127,29 @@ fn without_a_token_every_window_fails_with_the_reason() {
     let late = bench.renew();
     bench.pool.give_token(late);
     assert!(matches!(bench.fetch(&windows(1, 7))[&0], Outcome::Fetched { .. }));
+}
+
+#[test]
+fn no_more_requests_are_under_way_than_may_be() {
+    let shared = Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX, 2));
+    shared.give_token(token(1, 3_600));
+    let (first, second) = (shared.leave(None, |_| ()).unwrap(), shared.leave(None, |_| ()).unwrap());
+    let (waiting, left) = (shared.clone(), Arc::new(AtomicU32::new(0)));
+    let counted = left.clone();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let leave = waiting.leave(None, |_| ()).unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(leave);
+        }
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!((left.load(Ordering::SeqCst), shared.sent()), (0, 2));
+    // One that is back makes place for one after the other.
+    drop(first);
+    thread.join().unwrap();
+    assert_eq!((left.load(Ordering::SeqCst), shared.sent()), (3, 5));
+    drop(second);
 }
 
 #[test]
