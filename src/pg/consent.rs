@@ -32,7 +32,8 @@ pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
         return Err(Error::Consent {
             problem: format!("it is for company {realm}, but connection \"{}\" is company {own}", connection.name),
             hint: Some(
-                "Choose that company on Intuit's page, or make a connection with another name for the other one."
+                "Choose that company on Intuit's page, or make a connection with another name for the other one; before \
+                 anything is loaded, raw.qb_connect(realm_id => '…') puts it right."
                     .to_owned(),
             ),
         });
