@@ -11,12 +11,12 @@ DECLARE
 BEGIN
   IF qb_report_of.connection IS NULL THEN
     RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed',
-      HINT = 'Leave the argument out to get its default, if it has one.';
+      HINT = 'Leave the argument out to get its default.';
   END IF;
   SELECT c.target_schema INTO place FROM raw.qb_connections c WHERE c.connection = qb_report_of.connection;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'connection "%" does not exist', left(qb_report_of.connection, 60) USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
+      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
   RETURN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE n.nspname = place AND c.relname = 'backfill_report_' || raw.qb_entity(qb_report_of.entity)
@@ -173,6 +173,9 @@ BEGIN
     END IF;
   END IF;
   PERFORM raw.qb_check_range(first, coalesce(qb_gaps.end_date, greatest(first, last)));
+  IF first > yesterday THEN
+    RAISE NOTICE 'no day from % on is over yet', first;
+  END IF;
 
   RETURN QUERY
     SELECT min(g.day), max(g.day), count(*)::int, g.why

@@ -141,10 +141,14 @@ DECLARE
   ticks boolean := false;
   secret record;
 BEGIN
+  IF qb_check.connection IS NULL THEN
+    RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed',
+      HINT = 'Leave the argument out to get its default.';
+  END IF;
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_check.connection;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'connection "%" does not exist', left(qb_check.connection, 60) USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
+      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
 
   -- Loads the library, and so its settings.
