@@ -209,6 +209,9 @@ fn the_budget_of_the_month_is_kept() {
     db.exec(&format!("SELECT raw.qb_resume({run})"));
     assert_eq!(db.ended(run), "partial");
     assert_eq!(db.sim.request_count(), 20);
+    // No limit.
+    db.exec("UPDATE raw.qb_config SET monthly_budget = NULL");
+    db.backfill("items");
     // The next month.
     db.exec("UPDATE raw.qb_usage SET month = month - interval '1 month'");
     db.exec("UPDATE raw.qb_config SET monthly_budget = 500000");
