@@ -158,7 +158,7 @@ BEGIN
   result := CASE WHEN pg_is_in_recovery() THEN 'a standby' WHEN ok THEN 'PostgreSQL ' || current_setting('server_version')
                 ELSE 'qbo_raw.enabled is off' END;
   what_to_do := CASE WHEN pg_is_in_recovery() THEN 'Runs work on the primary; after a promotion here too.'
-                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on, but not in a copy of production.' END;
+                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a copy of production.' END;
   RETURN NEXT;
 
   SELECT w.free, w.launcher INTO free, preloaded FROM raw.qb_workers() w;

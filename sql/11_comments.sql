@@ -137,7 +137,7 @@ COMMENT ON PROCEDURE raw.qb_wait(bigint, interval) IS
 COMMENT ON FUNCTION raw.qb_cancel(bigint) IS
 'Ends a run within a second of the commit, wherever it is; windows already stored stay. Returns what was done. Errors: 22004 a NULL, 22023 a run that does not exist, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_tick() IS
-'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Error: 25006 a read-only transaction or server.';
+'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Errors: 25006 a read-only transaction or server, 55000 switched off.';
 COMMENT ON FUNCTION raw.qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
 COMMENT ON FUNCTION raw.qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
 COMMENT ON FUNCTION raw.qb_catalogue() IS 'The entities behind the view qb_entities.';
@@ -165,9 +165,9 @@ COMMENT ON FUNCTION raw.qb_check(text) IS
 COMMENT ON FUNCTION raw.qb_authorize_url(text, text) IS
 'Returns the address of Intuit''s page where the administrator of a company consents; good for an hour, once. Errors: 22004 a NULL, 22023 a redirect_uri that is neither https nor this machine or a connection that does not exist, 55000 no client id or secret, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_authorize(text) IS
-'Takes the address that the browser was sent back to, checks its state, redeems its code and stores realm and tokens, at once and for good, even if the caller rolls back. Errors: 22004 a NULL, 28000 with what is wrong, 25006 a read-only transaction or server. The address holds a secret and is never repeated.';
+'Takes the address that the browser was sent back to, checks its state, redeems its code and stores realm and tokens, at once and for good, even if the caller rolls back. Errors: 22004 a NULL, 28000 with what is wrong, 25006 a read-only transaction or server, 55000 switched off. The address holds a secret and is never repeated.';
 COMMENT ON FUNCTION raw.qb_disconnect(text) IS
-'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22004 a NULL, 25006 a read-only transaction or server, 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed.';
+'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22004 a NULL, 25006 a read-only transaction or server, 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed, 55000 no client id or secret, or switched off.';
 COMMENT ON FUNCTION raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) IS
 'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; then the job gets a day that never comes, 30 February, and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, or what qb_backfill would refuse then, 55000 no pg_cron in this database.';
 COMMENT ON FUNCTION raw.qb_purge_reports(interval) IS

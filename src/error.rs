@@ -212,18 +212,18 @@ impl Error {
             Error::EndBeforeStart { .. } => "Both days belong to the range; for a single day give it twice.".to_owned(),
             Error::TooManyWindows { .. } => "Choose more chunk_days, or a shorter range.".to_owned(),
             Error::NotConfigured { connection, missing } if missing == "refresh_token" || missing == "realm_id" => {
-                format!("Authorize it: SELECT raw.qb_authorize_url(redirect_uri => '…', connection => '{connection}');")
+                format!("Authorize it: SELECT raw.qb_authorize_url(redirect_uri => '...', connection => '{connection}');")
             }
             Error::UnknownConnection { .. } => {
                 "SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.".to_owned()
             }
             Error::NotConfigured { connection, missing } => {
-                format!("SELECT raw.qb_connect({missing} => '…', connection => '{connection}');")
+                format!("SELECT raw.qb_connect({missing} => '...', connection => '{connection}');")
             }
             Error::UnknownRun { .. } => LAST_RUNS.to_owned(),
             Error::Disabled => {
-                "ALTER SYSTEM SET qbo_raw.enabled = on, but not in a restored copy of production: it would renew, and so \
-                 take away, production's token."
+                "ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a restored copy of production: it \
+                 would renew, and so take away, production's token."
                     .to_owned()
             }
             Error::ReadOnly { standby: true } => "Call it on the primary.".to_owned(),
@@ -290,7 +290,7 @@ impl Error {
                 "A trigger on the table raised it. Drop it, or let it pass these records."
             }
             "target_unsupported" => {
-                "Something on the table, such as a rule, keeps INSERT … ON CONFLICT from working. Drop it."
+                "Something on the table, such as a rule, keeps INSERT ... ON CONFLICT from working. Drop it."
             }
             "permission_denied" => "Statements run as the owner of the table: GRANT it the right again.",
             _ => return Error::Database { sqlstate, message, detail, hint },

@@ -116,10 +116,10 @@ pub fn configured(connection: &str) -> Result<config::Summary> {
     }
     let mend = match known.auth_state.as_str() {
         "needs_reauth" => format!(
-            "SELECT raw.qb_authorize_url(redirect_uri => '…', connection => '{connection}'); then resume the run."
+            "SELECT raw.qb_authorize_url(redirect_uri => '...', connection => '{connection}'); then resume the run."
         ),
         "bad_client" => format!(
-            "SELECT raw.qb_connect(client_id => '…', client_secret => '…', connection => '{connection}'); then resume the run."
+            "SELECT raw.qb_connect(client_id => '...', client_secret => '...', connection => '{connection}'); then resume the run."
         ),
         _ => return Ok(known),
     };

@@ -186,7 +186,8 @@ fn a_read_only_session_and_a_switched_off_server_say_so() {
     db.set("qbo_raw.enabled", "off");
     let error = db.refused(&call);
     assert_eq!(error.sqlstate, "55000");
-    assert!(error.hint.contains("restored copy"), "{error:?}");
+    assert!(error.hint.contains("restored copy") && error.hint.contains("pg_reload_conf"), "{error:?}");
+    db.exec("SELECT raw.qb_purge_reports('1 year')");
 }
 
 #[test]
@@ -196,6 +197,10 @@ fn a_connection_without_credentials_says_which_is_missing() {
     let error = db.refused(&format!("SELECT raw.qb_backfill('items', {RANGE})"));
     assert_eq!(error.sqlstate, "55000");
     assert_eq!(error.message, "connection \"default\" has no refresh_token");
+    // A client that cannot show every character is told the same.
+    let mut client = db.client();
+    client.batch_execute("SET client_encoding = 'LATIN1'").unwrap();
+    assert_eq!(refused(&mut client, &format!("SELECT raw.qb_backfill('items', {RANGE})")), error);
 }
 
 #[test]
@@ -293,4 +298,26 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
     }
     let run = db.backfill("items");
     db.exec(&format!("CALL raw.qb_wait({run}, '178000000 years')"));
+}
+
+#[test]
+fn an_error_is_not_buried_under_a_query() {
+    let db = Database::new();
+    let mut client = db.client();
+    let range = "'2025-07-01', '2025-07-02'";
+    for call in [
+        format!("qb_coverage('invoces', {range})"),
+        format!("qb_coverage('invoices', {range}, connection => 'acne')"),
+        format!("qb_gaps('invoces', {range})"),
+        "qb_gaps('invoices', connection => 'acne')".to_owned(),
+        format!("qb_fill_gaps('invoces', {range})"),
+        "qb_retry_failed('invoices', connection => 'acne')".to_owned(),
+        "qb_connect('12 34', 'id', 'secret', 'token')".to_owned(),
+        "qb_connect(environment => 'test')".to_owned(),
+    ] {
+        let error = client.batch_execute(&format!("SELECT * FROM raw.{call}")).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        let context = error.where_().unwrap_or_default();
+        assert!(context.lines().count() <= 2, "{call}: {error}\n{context}");
+    }
 }
