@@ -107,6 +107,7 @@ BEGIN
           format('CALL raw.qb_wait(raw.qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
                  qb_schedule_once.start_date, qb_schedule_once.end_date, qb_schedule_once.chunk_days, qb_schedule_once.page_size,
                  qb_schedule_once.window_on, qb_schedule_once.execution_date, qb_schedule_once.connection);
+  RAISE NOTICE 'job % loads % at %', id, raw.qb_entity(qb_schedule_once.entity), minute;
   RETURN id;
 END
 $$;

@@ -275,6 +275,14 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
         assert_eq!(error.sqlstate, "22023", "{call}: {error:?}");
         assert!(error.message.contains(message) && error.message.len() < 200, "{call}: {error:?}");
     }
+    // The moment is said in UTC, whatever the session's zone is.
+    let (mut client, heard) = db.listening();
+    let tomorrow = "date_trunc('day', now(), 'UTC') + interval '1 day 30 seconds'";
+    let once = format!("SELECT raw.qb_schedule_once({tomorrow}, 'Item', '2025-07-01', '2025-07-02')");
+    client.batch_execute(&format!("SET timezone = 'Asia/Tokyo'; {once}")).unwrap();
+    let said = heard.lock().unwrap().join(" ");
+    assert!(said.contains("job 1 loads items at 20") && said.ends_with(" 00:01:00+00"), "{said}");
+    db.exec("DELETE FROM cron.job");
     // Days to come are no gap, and the year may be a mistake.
     let (mut client, heard) = db.listening();
     client.batch_execute("SELECT raw.qb_fill_gaps('items', '2099-07-01', '2099-07-02')").unwrap();
