@@ -40,6 +40,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   wrong text;
   hint text;
+  behind text;
 BEGIN
   IF NEW.connection IS NULL OR NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
     wrong := 'connection';
@@ -77,6 +78,22 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value', HINT = hint;
   END IF;
 
+  -- What is covered is read from the tables in the target schema: tables that stay behind would be lost from sight, and
+  -- loaded anew.
+  IF TG_OP = 'UPDATE' AND NEW.target_schema <> OLD.target_schema
+     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = OLD.connection AND (r.windows_done > 0 OR r.status = 'running')) THEN
+    SELECT min(c.relname) INTO behind
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = OLD.target_schema AND c.relkind IN ('r', 'p')
+       AND (c.relname = 'qb_rejects' OR EXISTS (SELECT 1 FROM raw.qb_entities e WHERE c.relname IN (e.table_name, e.report_table)));
+    IF behind IS NOT NULL THEN
+      RAISE EXCEPTION 'the tables of connection "%" are in schema "%"', OLD.connection, OLD.target_schema
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = format('Move them first, while no run works: ALTER TABLE %I.%I SET SCHEMA ..., and so on with each; then set target_schema.',
+                            OLD.target_schema, behind);
+    END IF;
+  END IF;
+
   -- A token or a client that somebody wrote by hand starts a new generation: what was known of the old one is void, and
   -- an answer for the old token that is still on its way is dropped.
   IF TG_OP = 'UPDATE' AND NEW.token_generation = OLD.token_generation
@@ -94,6 +111,9 @@ BEGIN
       NEW.refresh_expires_at := NULL;
       NEW.refresh_hard_expires_at := NULL;
     END IF;
+  END IF;
+  IF TG_OP = 'INSERT' AND NEW.refresh_token IS NULL THEN
+    NEW.auth_state := 'needs_reauth';
   END IF;
   NEW.updated_at := now();
   RETURN NEW;
@@ -117,6 +137,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   empty text;
+  hint text;
   known raw.qb_config;
   schema_owner name;
   trusted boolean;
@@ -134,10 +155,11 @@ BEGIN
       USING ERRCODE = 'null_value_not_allowed',
             HINT = 'raw.qb_connect(realm_id, client_id, client_secret, refresh_token, environment, connection, target_schema)';
   END IF;
-  -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers.
+  -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers. Until a
+  -- window is stored, a realm or environment that was wrong is put right.
   IF (qb_connect.realm_id <> known.realm_id OR qb_connect.environment <> known.environment)
-     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection) THEN
-    RAISE EXCEPTION 'connection "%" has loaded another company', known.connection
+     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection AND (r.windows_done > 0 OR r.status = 'running')) THEN
+    RAISE EXCEPTION 'connection "%" has loaded another company, % (%)', known.connection, known.realm_id, known.environment
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
   END IF;
@@ -180,6 +202,10 @@ BEGIN
   RETURN format('connection %s is set: realm %s (%s), tables in schema %I', known.connection, known.realm_id,
                 known.environment, known.target_schema);
 EXCEPTION
+  -- What the trigger refuses is said without the statement that it stands in.
+  WHEN invalid_parameter_value OR object_not_in_prerequisite_state THEN
+    GET STACKED DIAGNOSTICS empty = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    RAISE EXCEPTION '%', empty USING ERRCODE = SQLSTATE, HINT = hint;
   WHEN unique_violation THEN
     IF EXISTS (SELECT 1 FROM raw.qb_config c WHERE c.target_schema = schema AND c.connection <> qb_connect.connection) THEN
       RAISE EXCEPTION 'schema "%" holds the tables of another connection', schema

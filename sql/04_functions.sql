@@ -86,6 +86,10 @@ CREATE FUNCTION raw.qb_tick() RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_tick_wrapper';
 
+CREATE FUNCTION raw.qb_wait_may() RETURNS void
+LANGUAGE c STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_wait_may_wrapper';
+
 CREATE FUNCTION raw.qb_catalogue(
   OUT entity text, OUT qbo_name text, OUT kind text, OUT inactive_too boolean, OUT table_name text, OUT report_table text
 ) RETURNS SETOF record
@@ -103,4 +107,4 @@ REVOKE ALL ON FUNCTION
   raw.qb_resume(bigint), raw.qb_backfill_windows(text, tstzrange[], int, text, text),
   raw.qb_authorize_url(text, text), raw.qb_authorize(text), raw.qb_disconnect(text),
   raw.qb_count(text, date, date, int, text, text, boolean), raw.qb_probe(text), raw.qb_purge_before(timestamptz),
-  raw.qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw.qb_catalogue(), raw.qb_instant(text) FROM PUBLIC;
+  raw.qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw.qb_wait_may(), raw.qb_catalogue(), raw.qb_instant(text) FROM PUBLIC;

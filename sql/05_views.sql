@@ -53,7 +53,7 @@ CREATE VIEW raw.qb_secrets WITH (security_barrier) AS
      (3, 'refresh_token', 'gets access tokens', c.refresh_token IS NOT NULL,
       least(c.refresh_expires_at, c.refresh_hard_expires_at),
       CASE WHEN c.auth_state = 'needs_reauth' OR c.refresh_token IS NULL OR c.refresh_hard_expires_at < now()
-             THEN 'authorize the company again: raw.qb_authorize_url'
+             THEN 'authorize the company: raw.qb_authorize_url'
            WHEN c.refresh_hard_expires_at < now() + interval '60 days'
              THEN format('ends for good in %s days: authorize the company again, raw.qb_authorize_url',
                          extract(day FROM c.refresh_hard_expires_at - now()))

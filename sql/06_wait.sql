@@ -71,9 +71,9 @@ BEGIN
         run.status || CASE WHEN run.windows_failed > 0 THEN format(', %s of %s windows failed', run.windows_failed, run.windows_total) ELSE '' END
       USING ERRCODE = CASE run.status WHEN 'cancelled' THEN 'query_canceled' WHEN 'blocked_auth' THEN 'invalid_authorization_specification'
                                       ELSE 'external_routine_exception' END,
-            DETAIL = coalesce(format('The first error was %s: %s.', run.error_code, run.error_message), 'No error was recorded.'),
-            HINT = concat_ws(' ', run.error_hint, CASE WHEN run.status = 'partial' OR run.error_hint IS NULL THEN
-                     format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
+            DETAIL = CASE WHEN run.error_code IS NULL THEN format('%s of %s windows are stored.', run.windows_done, run.windows_total)
+                          ELSE format('The first error was %s: %s.', run.error_code, run.error_message) END,
+            HINT = concat_ws(' ', run.error_hint, format('To go on: SELECT raw.qb_resume(%s);', run.run_id));
   END IF;
   IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() - qb_wait_look.began >= qb_wait_look.within THEN
     RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within
@@ -94,6 +94,7 @@ DECLARE
   shown pg_catalog.text := ''::pg_catalog.text;
   looks pg_catalog.int4 := 0::pg_catalog.int4;
 BEGIN
+  PERFORM raw.qb_wait_may();
   LOOP
     -- The run starts when its caller commits, and each look needs a new snapshot.
     COMMIT;

@@ -1,5 +1,5 @@
 -- What is covered, from the report rows of all runs: a day is what its newest attempt says. Everything here reads with the
--- rights of whoever asks.
+-- rights of whoever asks. Each function looks at its names before they stand in a query: an error shows the whole query.
 
 CREATE FUNCTION raw.qb_report_of(
   entity     text,
@@ -8,18 +8,19 @@ CREATE FUNCTION raw.qb_report_of(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   place name;
+  known text := raw.qb_entity(qb_report_of.entity);
 BEGIN
   IF qb_report_of.connection IS NULL THEN
     RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed',
-      HINT = 'Leave the argument out to get its default, if it has one.';
+      HINT = 'Leave the argument out to get its default.';
   END IF;
   SELECT c.target_schema INTO place FROM raw.qb_connections c WHERE c.connection = qb_report_of.connection;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'connection "%" does not exist', left(qb_report_of.connection, 60) USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
+      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
   RETURN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname = place AND c.relname = 'backfill_report_' || raw.qb_entity(qb_report_of.entity)
+           WHERE n.nspname = place AND c.relname = 'backfill_report_' || known
              AND c.relkind IN ('r', 'p'));
 END
 $$;
@@ -83,6 +84,7 @@ CREATE FUNCTION raw.qb_coverage(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  report regclass := raw.qb_report_of(qb_coverage.entity, qb_coverage.connection);
   today date := (now() AT TIME ZONE 'UTC')::date;
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
@@ -160,6 +162,7 @@ CREATE FUNCTION raw.qb_gaps(
 ) RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  report regclass := raw.qb_report_of(qb_gaps.entity, qb_gaps.connection);
   yesterday date := (now() AT TIME ZONE 'UTC')::date - 1;
   first date := qb_gaps.start_date;
   last date := least(coalesce(qb_gaps.end_date, yesterday), yesterday);
@@ -173,6 +176,9 @@ BEGIN
     END IF;
   END IF;
   PERFORM raw.qb_check_range(first, coalesce(qb_gaps.end_date, greatest(first, last)));
+  IF first > yesterday THEN
+    RAISE NOTICE 'no day from % on is over yet', first;
+  END IF;
 
   RETURN QUERY
     SELECT min(g.day), max(g.day), count(*)::int, g.why
@@ -198,6 +204,7 @@ CREATE FUNCTION raw.qb_fill_gaps(
 ) RETURNS bigint                                -- the run; NULL when there is no gap
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  report regclass := raw.qb_report_of(qb_fill_gaps.entity, qb_fill_gaps.connection);
   wanted tstzrange[];
 BEGIN
   IF coalesce(qb_fill_gaps.chunk_days, 0) < 1 THEN
@@ -235,6 +242,7 @@ CREATE FUNCTION raw.qb_retry_failed(
 ) RETURNS bigint                                -- the run; NULL when nothing has failed
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  report regclass := raw.qb_report_of(qb_retry_failed.entity, qb_retry_failed.connection);
   wanted tstzrange[];
   size int;
 BEGIN

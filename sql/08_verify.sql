@@ -141,10 +141,14 @@ DECLARE
   ticks boolean := false;
   secret record;
 BEGIN
+  IF qb_check.connection IS NULL THEN
+    RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed',
+      HINT = 'Leave the argument out to get its default.';
+  END IF;
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_check.connection;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'connection "%" does not exist', left(qb_check.connection, 60) USING ERRCODE = 'invalid_parameter_value',
-      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is.';
+      HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
 
   -- Loads the library, and so its settings.
@@ -154,7 +158,7 @@ BEGIN
   result := CASE WHEN pg_is_in_recovery() THEN 'a standby' WHEN ok THEN 'PostgreSQL ' || current_setting('server_version')
                 ELSE 'qbo_raw.enabled is off' END;
   what_to_do := CASE WHEN pg_is_in_recovery() THEN 'Runs work on the primary; after a promotion here too.'
-                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on, but not in a copy of production.' END;
+                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a copy of production.' END;
   RETURN NEXT;
 
   SELECT w.free, w.launcher INTO free, preloaded FROM raw.qb_workers() w;
@@ -229,12 +233,26 @@ BEGIN
     RETURN NEXT;
   END IF;
 
+  -- A run that was not whole is well again when later ones have fetched its days.
   subject := 'runs';
-  SELECT count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')) = 0,
-         format('%s ended in the last week, %s of them not whole', count(*),
-                count(*) FILTER (WHERE r.status IN ('failed', 'partial', 'blocked_auth')))
-    INTO ok, result FROM raw.qb_run r
-   WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
+  BEGIN
+    SELECT count(*) FILTER (WHERE w.lacks) = 0,
+           format('%s ended in the last week, %s of them not whole', count(*), count(w.lacks))
+             || CASE WHEN count(w.lacks) > count(*) FILTER (WHERE w.lacks) THEN format(', %s mended since', count(*) FILTER (WHERE NOT w.lacks))
+                     ELSE '' END
+      INTO ok, result FROM raw.qb_run r
+     CROSS JOIN LATERAL (SELECT CASE WHEN r.status IN ('failed', 'partial', 'blocked_auth') THEN EXISTS (
+         SELECT 1 FROM generate_series(0, least(r.end_date, (now() AT TIME ZONE 'UTC')::date) - r.start_date) n
+           LEFT JOIN raw.qb_days(r.entity, r.connection, r.window_on) d ON d.day = r.start_date + n
+          WHERE coalesce(d.status, 'failed') = 'failed'
+            AND (r.windows IS NULL
+                 OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u))) END AS lacks) w
+     WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
+  EXCEPTION
+    -- Such as a report table that somebody changed.
+    WHEN OTHERS THEN
+      ok := false; result := SQLERRM;
+  END;
   what_to_do := CASE WHEN NOT ok THEN
     'SELECT run_id, entity, status, error_code, error_hint FROM raw.qb_run WHERE status <> ''success'';' END;
   RETURN NEXT;

@@ -90,9 +90,9 @@ BEGIN
     RAISE EXCEPTION 'end_date is %', qb_schedule_once.end_date USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It must not be later than two days after run_at.';
   END IF;
-  IF NOT isfinite(qb_schedule_once.execution_date) THEN
+  IF qb_schedule_once.execution_date NOT BETWEEN '1990-01-01' AND qb_schedule_once.run_at + interval '2 days' THEN
     RAISE EXCEPTION 'execution_date is %', qb_schedule_once.execution_date USING ERRCODE = 'invalid_parameter_value',
-      DETAIL = 'It must be a finite time.';
+      DETAIL = 'It must be a finite time from 1990-01-01 to two days after run_at.';
   END IF;
 
   -- Before pg_cron 1.6 schedules are in GMT always; pg_settings leaves settings out that nobody defined.
@@ -107,6 +107,7 @@ BEGIN
           format('CALL raw.qb_wait(raw.qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
                  qb_schedule_once.start_date, qb_schedule_once.end_date, qb_schedule_once.chunk_days, qb_schedule_once.page_size,
                  qb_schedule_once.window_on, qb_schedule_once.execution_date, qb_schedule_once.connection);
+  RAISE NOTICE 'job % loads % at %', id, raw.qb_entity(qb_schedule_once.entity), minute;
   RETURN id;
 END
 $$;

@@ -22,7 +22,7 @@ GRANT EXECUTE ON FUNCTION
   raw.qb_purge_before(timestamptz), raw.qb_purge_reports(interval),
   raw.qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text),
   raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text),
-  raw.qb_wait_look(bigint, timestamptz, interval, text) TO qbo_raw_operator;
+  raw.qb_wait_may(), raw.qb_wait_look(bigint, timestamptz, interval, text) TO qbo_raw_operator;
 GRANT EXECUTE ON PROCEDURE raw.qb_wait(bigint, interval) TO qbo_raw_operator;
 
 -- A plain role's pg_dump needs to read the sequence.

@@ -271,7 +271,9 @@ BEGIN
         IF 'started_at' = ANY (added) THEN
           -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
           EXECUTE format($q$UPDATE %s SET started_at = finished_at - interval '1 day'$q$, t.rel);
-          said := said || 'started_at is not known: taken as a day before finished_at'::text;
+          said := said || CASE WHEN 'finished_at' = ANY (added)
+            THEN 'no time of a report is known: what succeeded counts as fetched in part, and raw.qb_fill_gaps fetches it again'
+            ELSE 'started_at is not known: taken as a day before finished_at' END;
         END IF;
         EXECUTE format($q$SELECT count(*), count(*) FILTER (WHERE status = 'success') AS good FROM %s$q$, t.rel) INTO r;
         said := said || format('%s reports taken over: %s success, %s error', r.count, r.good, r.count - r.good);

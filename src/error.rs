@@ -32,8 +32,10 @@ pub enum Error {
     NotConfigured { connection: String, missing: String },
     #[error("qbo_raw is switched off in this server")]
     Disabled,
-    #[error("runs cannot be queued on a read-only server")]
-    ReadOnly,
+    #[error("nothing can be written: {}", if *standby { "this server is a standby" } else { "the transaction is read-only" })]
+    ReadOnly { standby: bool },
+    #[error("raw.qb_wait cannot be called inside a transaction block")]
+    InTransaction,
     #[error("no background worker slot is free, the run stays queued")]
     NoWorkerSlot,
     #[error("no background worker slot is free")]
@@ -124,7 +126,8 @@ impl Error {
             Error::Busy { .. } => "55006",
             Error::Consent { .. } => "28000",
             Error::NotRevoked { .. } | Error::NoAnswer => "08006",
-            Error::ReadOnly => "25006",
+            Error::ReadOnly { .. } => "25006",
+            Error::InTransaction => "25001",
             Error::NoWorkerSlot | Error::NoErrandSlot => "53400",
             Error::NotPermitted { .. } | Error::ForeignTable { .. } => "42501",
             Error::MissingRole { .. } => "42704",
@@ -151,7 +154,8 @@ impl Error {
             Error::UnknownRun { .. } => "unknown_run",
             Error::NotConfigured { .. } => "not_configured",
             Error::Disabled => "disabled",
-            Error::ReadOnly => "read_only",
+            Error::ReadOnly { .. } => "read_only",
+            Error::InTransaction => "in_transaction",
             Error::NoWorkerSlot | Error::NoErrandSlot => "no_worker_slot",
             Error::NoAnswer => "no_answer",
             Error::Busy { .. } => "busy",
@@ -204,24 +208,32 @@ impl Error {
             Error::UnknownEntity { nearest: None, .. } => {
                 "SELECT entity FROM raw.qb_entities; lists what can be asked for.".to_owned()
             }
-            Error::NullArgument { .. } => "Leave the argument out to get its default, if it has one.".to_owned(),
+            Error::NullArgument { argument } => null_hint(argument).to_owned(),
             Error::EndBeforeStart { .. } => "Both days belong to the range; for a single day give it twice.".to_owned(),
             Error::TooManyWindows { .. } => "Choose more chunk_days, or a shorter range.".to_owned(),
             Error::NotConfigured { connection, missing } if missing == "refresh_token" || missing == "realm_id" => {
-                format!("Authorize it: SELECT raw.qb_authorize_url(redirect_uri => '…', connection => '{connection}');")
+                format!("Authorize it: SELECT raw.qb_authorize_url(redirect_uri => '...', connection => '{connection}');")
             }
-            Error::UnknownConnection { .. } | Error::NotConfigured { .. } => {
-                "Set it up with raw.qb_connect(realm_id, client_id, client_secret, refresh_token).".to_owned()
+            Error::UnknownConnection { .. } => {
+                "SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.".to_owned()
             }
-            Error::UnknownRun { .. } => {
-                "SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;".to_owned()
+            Error::NotConfigured { connection, missing } => {
+                format!("SELECT raw.qb_connect({missing} => '...', connection => '{connection}');")
             }
+            Error::UnknownRun { .. } => LAST_RUNS.to_owned(),
             Error::Disabled => {
-                "ALTER SYSTEM SET qbo_raw.enabled = on, but not in a restored copy of production: it would renew, and so \
-                 take away, production's token."
+                "ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a restored copy of production: it \
+                 would renew, and so take away, production's token."
                     .to_owned()
             }
-            Error::ReadOnly => "Call it on the primary, in a transaction that may write.".to_owned(),
+            Error::ReadOnly { standby: true } => "Call it on the primary.".to_owned(),
+            Error::ReadOnly { standby: false } => {
+                "Call it in a transaction that may write; SHOW default_transaction_read_only; says whether each is read-only."
+                    .to_owned()
+            }
+            Error::InTransaction => {
+                "A run starts when its caller commits: COMMIT, then call it by itself; a driver needs autocommit.".to_owned()
+            }
             Error::NoWorkerSlot => {
                 "Raise max_worker_processes, or SELECT raw.qb_tick(); when another worker has ended.".to_owned()
             }
@@ -278,7 +290,7 @@ impl Error {
                 "A trigger on the table raised it. Drop it, or let it pass these records."
             }
             "target_unsupported" => {
-                "Something on the table, such as a rule, keeps INSERT … ON CONFLICT from working. Drop it."
+                "Something on the table, such as a rule, keeps INSERT ... ON CONFLICT from working. Drop it."
             }
             "permission_denied" => "Statements run as the owner of the table: GRANT it the right again.",
             _ => return Error::Database { sqlstate, message, detail, hint },
@@ -303,6 +315,21 @@ impl Error {
             Error::Spool(_) => Retry::Never,
             _ => Retry::Never,
         }
+    }
+}
+
+const LAST_RUNS: &str = "SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;";
+
+/// What an argument should have been instead of NULL.
+fn null_hint(argument: &str) -> &'static str {
+    match argument {
+        "entity" => "SELECT entity FROM raw.qb_entities; lists what can be asked for.",
+        "start_date" | "end_date" => "Both days belong to the range, such as '2025-07-01' and '2025-09-30'.",
+        "run_id" => LAST_RUNS,
+        "windows" => "Such as ARRAY[tstzrange('2025-08-05Z', '2025-08-12Z')].",
+        "redirect_uri" => "It is one of the redirect URIs of the app in Intuit's developer portal.",
+        "callback_url" => "Paste the whole address that the browser was sent back to.",
+        _ => "Leave the argument out to get its default.",
     }
 }
 

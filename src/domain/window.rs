@@ -60,7 +60,7 @@ pub struct Range {
 }
 
 /// QuickBooks has nothing older; a typing mistake in the year is found.
-const EARLIEST: NaiveDate = match NaiveDate::from_ymd_opt(1990, 1, 1) {
+pub const EARLIEST: NaiveDate = match NaiveDate::from_ymd_opt(1990, 1, 1) {
     Some(day) => day,
     None => NaiveDate::MIN,
 };
@@ -144,24 +144,24 @@ pub fn listed(mut windows: Vec<Window>, today: NaiveDate) -> Result<Vec<Window>>
     };
     windows.sort();
     let latest = today.checked_add_days(Days::new(3)).unwrap_or(today);
+    let shown = |window: &Window| format!("[{}, {})", window.start.to_rfc3339(), window.end.to_rfc3339());
     for window in &windows {
-        let shown = || format!("[{}, {})", window.start.to_rfc3339(), window.end.to_rfc3339());
         if window.end <= window.start {
-            return Err(wrong(shown(), "windows that end after they begin"));
+            return Err(wrong(shown(window), "windows that end after they begin"));
         }
         if window.start.date_naive() < EARLIEST || window.end > latest.and_time(NaiveTime::MIN).and_utc() {
-            return Err(wrong(shown(), &format!("windows from {EARLIEST} to {latest}")));
+            return Err(wrong(shown(window), &format!("windows from {EARLIEST} to {latest}")));
         }
         if window.start.timestamp_subsec_nanos() != 0 || window.end.timestamp_subsec_nanos() != 0 {
-            return Err(wrong(shown(), "windows of whole seconds: QuickBooks knows no smaller ones"));
+            return Err(wrong(shown(window), "windows of whole seconds: QuickBooks knows no smaller ones"));
         }
     }
     if let Some([first, second]) = windows.windows(2).find_map(|pair| match pair {
         [first, second] if second.start < first.end => Some([first, second]),
         _ => None,
     }) {
-        let shown = format!("{} and {}", first.start.to_rfc3339(), second.start.to_rfc3339());
-        return Err(wrong(shown, "windows that do not overlap"));
+        let both = format!("{} and {}", shown(first), shown(second));
+        return Err(wrong(both, "windows that do not overlap"));
     }
     let count = windows.len() as u64;
     match count {

@@ -27,6 +27,8 @@ pub struct Summary {
     pub page_size: i32,
     /// The first credential that is not set.
     pub missing: Option<String>,
+    /// `ok`, or what keeps QuickBooks from answering.
+    pub auth_state: String,
 }
 
 /// Looks a connection up by name. Error: `UnknownConnection`.
@@ -35,11 +37,16 @@ pub fn summary(name: &str) -> Result<Summary> {
         "SELECT c.connection_id, c.page_size,
                 CASE WHEN c.realm_id IS NULL THEN 'realm_id' WHEN c.client_id IS NULL THEN 'client_id'
                      WHEN c.client_secret IS NULL THEN 'client_secret'
-                     WHEN c.refresh_token IS NULL THEN 'refresh_token' END
+                     WHEN c.refresh_token IS NULL THEN 'refresh_token' END, c.auth_state
            FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
     );
     spi::read_one(&statement, &[name.into()], |row| {
-        Ok(Summary { id: row.need(1)?, page_size: row.need(2)?, missing: row.get(3)? })
+        Ok(Summary {
+            id: row.need(1)?,
+            page_size: row.need(2)?,
+            missing: row.get(3)?,
+            auth_state: row.need(4)?,
+        })
     })?
     .ok_or_else(|| Error::unknown_connection(name))
 }

@@ -32,7 +32,8 @@ pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
         return Err(Error::Consent {
             problem: format!("it is for company {realm}, but connection \"{}\" is company {own}", connection.name),
             hint: Some(
-                "Choose that company on Intuit's page, or make a connection with another name for the other one."
+                "Choose that company on Intuit's page, or make a connection with another name for the other one; before \
+                 anything is loaded, raw.qb_connect(realm_id => '...') puts it right."
                     .to_owned(),
             ),
         });
@@ -41,7 +42,7 @@ pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
         return Err(Error::Consent {
             problem: format!("company {realm} is connected already, as \"{other}\""),
             hint: Some(format!(
-                "Renew that one: SELECT raw.qb_authorize_url(redirect_uri => '…', connection => '{other}');"
+                "Renew that one: SELECT raw.qb_authorize_url(redirect_uri => '...', connection => '{other}');"
             )),
         });
     }
@@ -148,7 +149,7 @@ fn not_granted(connection: &Connection, answer: TokenAnswer) -> Error {
                 "Intuit refuses the client id or secret of connection \"{}\" ({description})",
                 connection.name
             ),
-            "Set them again with raw.qb_connect(client_id => '…', client_secret => '…'), then open a new URL.",
+            "Set them again with raw.qb_connect(client_id => '...', client_secret => '...'), then open a new URL.",
         ),
         TokenAnswer::InvalidGrant { description } => (
             format!("Intuit refuses the code ({description})"),

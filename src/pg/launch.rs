@@ -123,9 +123,12 @@ pub fn need_writable() -> Result<()> {
     if !guc::enabled() {
         return Err(Error::Disabled);
     }
+    may_write()
+}
+
+/// Refuses on a standby and in a read-only transaction.
+pub fn may_write() -> Result<()> {
     // SAFETY: reads the state of the session.
-    if unsafe { pg_sys::RecoveryInProgress() || pg_sys::XactReadOnly } {
-        return Err(Error::ReadOnly);
-    }
-    Ok(())
+    let (standby, read_only) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::XactReadOnly) };
+    if standby || read_only { Err(Error::ReadOnly { standby }) } else { Ok(()) }
 }

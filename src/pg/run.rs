@@ -128,7 +128,7 @@ pub fn window(row: &Row) -> Result<Window> {
         let bound = row.get::<TimestampWithTimeZone>(ordinal)?.and_then(time::from_pg);
         bound.ok_or_else(|| Error::Argument {
             argument: "windows",
-            value: "a range without end".to_owned(),
+            value: "a range that is empty, NULL or without end".to_owned(),
             expected: "windows that begin and end".to_owned(),
         })
     };

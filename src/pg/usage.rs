@@ -43,14 +43,14 @@ pub fn add(connection: &str, entity: &str, outcome: Outcome, requests: i64) -> R
         .map(|_| ())
 }
 
-/// Requests that the connection may still send this month.
+/// Requests that the connection may still send this month; a budget that is NULL has no end.
 pub fn allowance(connection: &str) -> Result<u64> {
     let statement = Statement::fixed(
-        "SELECT GREATEST(0::bigint, c.monthly_budget OPERATOR(pg_catalog.-) coalesce((
+        "SELECT c.monthly_budget OPERATOR(pg_catalog.-) coalesce((
                   SELECT pg_catalog.sum(u.requests) FROM raw.qb_usage u
                    WHERE u.connection OPERATOR(pg_catalog.=) c.connection
                      AND u.month OPERATOR(pg_catalog.=)
-                         pg_catalog.date_trunc('month', pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date), 0::numeric)::bigint)
+                         pg_catalog.date_trunc('month', pg_catalog.clock_timestamp() AT TIME ZONE 'UTC')::date), 0::numeric)::bigint
            FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
     );
     let left = spi::read_one(&statement, &[connection.into()], |row| row.get::<i64>(1))?.flatten();

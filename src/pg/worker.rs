@@ -26,7 +26,10 @@ pub extern "C-unwind" fn qbo_raw_worker_main(database: pg_sys::Datum) {
     point!("worker@opened");
     if let Err(error) = wait_for_caller().and_then(|()| serve()) {
         // Whatever it was, the rows say what is left to do, and the next tick does it.
-        raise::warning(["qbo_raw worker: ", &error.to_string()].concat(), error.hint().as_deref());
+        match extension() {
+            Ok(None) => raise::log(PgLogLevel::LOG, "qbo_raw worker: the extension was dropped".to_owned()),
+            _ => raise::warning(["qbo_raw worker: ", &error.to_string()].concat(), error.hint().as_deref()),
+        }
     }
 }
 

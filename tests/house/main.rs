@@ -156,6 +156,28 @@ fn files_hold_one_concept() {
     }
 }
 
+/// Lines of code with anything but ASCII.
+fn not_ascii(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !code(line).is_ascii()).map(str::trim).collect()
+}
+
+#[test]
+fn messages_are_ascii() {
+    // A client whose encoding lacks a character gets an error about that instead of the message.
+    for (file, text) in files("src", "rs") {
+        let kept: Vec<&str> =
+            not_ascii(&text).into_iter().filter(|line| !line.contains("\"Secret(…)\"")).collect();
+        assert_eq!(kept, Vec::<&str>::new(), "{file}");
+    }
+    for (file, text) in files("sql", "sql") {
+        let said = text.lines().filter(|line| !line.is_ascii() && !line.trim_start().starts_with("--"));
+        // Words that tables of others hold.
+        let said: Vec<&str> = said.filter(|line| !line.contains("'éxito'")).collect();
+        assert_eq!(said, Vec::<&str>::new(), "{file}");
+    }
+    assert_eq!(not_ascii("// …\nlet a = \"…\";"), ["let a = \"…\";"]);
+}
+
 /// Functions of a SQL text whose search_path is not pinned.
 fn unpinned(sql: &str) -> Vec<String> {
     sql.split("CREATE FUNCTION ")

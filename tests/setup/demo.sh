@@ -6,7 +6,6 @@
 source "$(dirname "$0")/common.sh"
 
 DEMO=$WORK/demo
-PORT=8117
 config=$(pg_config_of 15)
 bin=$(dirname "$config")
 export PGHOST=$DEMO/socket PGUSER=postgres PGDATABASE=qbo PSQL_PAGER='' PSQLRC=/dev/null
@@ -44,18 +43,20 @@ unix_socket_directories = '$DEMO/socket'
 CONF
 as_server "$bin/pg_ctl" -D "$DEMO/data" -s -w -l "$DEMO/data/server.log" start
 "$bin/createdb" qbo
-target/release/qbo_sim --port $PORT --invoices 6000 --customers 400 --items 150 --latency-ms 25 \
+target/release/qbo_sim --port 0 --invoices 6000 --customers 400 --items 150 --latency-ms 25 \
   --refresh-token RT-demo > "$DEMO/simulator.log" 2>&1 < /dev/null &
 echo $! > "$DEMO/simulator.pid"
 disown
 for _ in $(seq 50); do grep -q 'Ctrl-C' "$DEMO/simulator.log" && break; sleep 0.1; done
+url=$(sed -n 's/.*simulator at //p' "$DEMO/simulator.log")
+[ -n "$url" ] || die "the simulator does not start: $(cat "$DEMO/simulator.log")"
 
 "$bin/psql" -q -v ON_ERROR_STOP=1 <<SQL
 CREATE EXTENSION qbo_raw;
 LOAD 'qbo_raw';
 -- Only because the demo talks to the simulator on this machine; for Intuit nothing has to be set.
-ALTER DATABASE qbo SET qbo_raw.api_base_url = 'http://127.0.0.1:$PORT';
-ALTER DATABASE qbo SET qbo_raw.oauth_base_url = 'http://127.0.0.1:$PORT';
+ALTER DATABASE qbo SET qbo_raw.api_base_url = '$url';
+ALTER DATABASE qbo SET qbo_raw.oauth_base_url = '$url';
 ALTER DATABASE qbo SET qbo_raw.requests_per_second = 40;
 ALTER DATABASE qbo SET qbo_raw.requests_per_minute = 2400;
 SQL

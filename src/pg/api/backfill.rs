@@ -3,12 +3,12 @@
 use super::resume::configured;
 use super::{checked_page_size, need};
 use crate::domain::entity::Entity;
-use crate::domain::window::{Range, WindowOn};
+use crate::domain::window::{EARLIEST, Range, WindowOn};
 use crate::error::{Error, Result};
 use crate::pg::queue::{self, Asked};
 use crate::pg::raise::{self, Raised};
 use crate::pg::{launch, time};
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use pgrx::prelude::*;
 
 #[allow(clippy::too_many_arguments)]
@@ -36,12 +36,12 @@ fn qb_backfill(
         chunk_days,
         time::now().date_naive(),
     )?;
-    if let Some(at) = execution_date.filter(|at| time::from_pg(*at).is_none()) {
+    if let Some(at) = execution_date.filter(|at| !is_likely(*at)) {
         let infinite = at.is_infinity() || at.is_neg_infinity();
         return Err(Error::Argument {
             argument: "execution_date",
             value: if infinite { "infinity".to_owned() } else { at.to_string() },
-            expected: "a finite time before the year 262143".to_owned(),
+            expected: format!("a finite time from {EARLIEST} to two days from now"),
         }
         .into());
     }
@@ -69,6 +69,12 @@ fn qb_backfill(
     launch::at_commit(known.id);
     point!("call@queued");
     Ok(id)
+}
+
+/// Each row gets it: a typing mistake in the year is found as it is in a day.
+fn is_likely(execution_date: TimestampWithTimeZone) -> bool {
+    let latest = time::now() + TimeDelta::days(2);
+    time::from_pg(execution_date).is_some_and(|at| at.date_naive() >= EARLIEST && at <= latest)
 }
 
 /// A day that exists; infinity and days beyond any calendar of QuickBooks do not.

@@ -2,6 +2,7 @@
 
 use super::need;
 use crate::error::{Error, Result};
+use crate::pg::launch;
 use crate::pg::lock::{self, Lock};
 use crate::pg::raise::Raised;
 use crate::pg::spi;
@@ -15,6 +16,7 @@ fn qb_cancel(run_id: Option<i64>) -> Raised<String> {
 }
 
 fn cancel(id: i64) -> Result<String> {
+    launch::may_write()?;
     // A run that nobody works on ends at once; one that is worked on is flagged, and its worker told at commit.
     let flag = Statement::fixed(
         "UPDATE raw.qb_run AS r SET cancel_requested_at = coalesce(r.cancel_requested_at, pg_catalog.clock_timestamp())

@@ -9,6 +9,7 @@ mod entities;
 mod purge;
 mod resume;
 mod tick;
+mod wait;
 
 use crate::error::{Error, Result};
 

@@ -107,11 +107,28 @@ fn qb_backfill_windows(
     Ok(id)
 }
 
-/// The connection, with all that a run needs.
+/// The connection, with all that a run needs. What is known to end as blocked may be queued, with a WARNING: a person may
+/// mend it meanwhile.
 pub fn configured(connection: &str) -> Result<config::Summary> {
     let known = config::summary(connection)?;
-    match known.missing {
-        Some(missing) => Err(Error::NotConfigured { connection: connection.to_owned(), missing }),
-        None => Ok(known),
+    if let Some(missing) = known.missing {
+        return Err(Error::NotConfigured { connection: connection.to_owned(), missing });
     }
+    let mend = match known.auth_state.as_str() {
+        "needs_reauth" => format!(
+            "SELECT raw.qb_authorize_url(redirect_uri => '...', connection => '{connection}'); then resume the run."
+        ),
+        "bad_client" => format!(
+            "SELECT raw.qb_connect(client_id => '...', client_secret => '...', connection => '{connection}'); then resume the run."
+        ),
+        _ => return Ok(known),
+    };
+    let state = &known.auth_state;
+    raise::warning(
+        format!(
+            "connection \"{connection}\" has auth_state {state}: the run will end as blocked_auth unless that is mended first"
+        ),
+        Some(&mend),
+    );
+    Ok(known)
 }

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 /// What each function may raise, which is exactly what its comment says. A function that is not here fails the test.
 const RAISES: &[(&str, &[&str])] = &[
-    ("qb_authorize", &["22004", "25006", "28000"]),
+    ("qb_authorize", &["22004", "25006", "28000", "55000"]),
     ("qb_authorize_url", &["22004", "22023", "25006", "55000"]),
     ("qb_backfill", &["22004", "22023", "25006", "55000"]),
     ("qb_backfill_windows", &["22004", "22023", "25006", "55000"]),
-    ("qb_cancel", &["22004", "22023"]),
-    ("qb_check", &["22023"]),
+    ("qb_cancel", &["22004", "22023", "25006"]),
+    ("qb_check", &["22004", "22023"]),
     ("qb_connect", &["22004", "22023", "23505", "42501", "55000"]),
     ("qb_coverage", &["22004", "22023"]),
-    ("qb_disconnect", &["08006", "22004", "22023", "25006"]),
+    ("qb_disconnect", &["08006", "22004", "22023", "25006", "55000"]),
     ("qb_entity", &["22004", "22023"]),
     ("qb_fill_gaps", &["22004", "22023", "25006", "55000"]),
     ("qb_gaps", &["22004", "22023"]),
@@ -26,9 +26,9 @@ const RAISES: &[(&str, &[&str])] = &[
     ("qb_resume", &["22004", "22023", "25006", "55000"]),
     ("qb_retry_failed", &["22004", "22023", "25006", "55000"]),
     ("qb_schedule_once", &["22004", "22023", "55000"]),
-    ("qb_tick", &["25006"]),
+    ("qb_tick", &["25006", "55000"]),
     ("qb_verify", &["22004", "22023", "25006", "55000", "55006"]),
-    ("qb_wait", &["22023", "28000", "38000", "57014"]),
+    ("qb_wait", &["22023", "25001", "28000", "38000", "57014"]),
 ];
 
 /// Parts of the others, which are called by them only; their arguments were looked at before.
@@ -49,6 +49,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("qb_report_of", &["22004", "22023"]),
     ("qb_token_is_idle", &[]),
     ("qb_wait_look", &["22008", "22023", "28000", "38000", "57014"]),
+    ("qb_wait_may", &["25001"]),
     ("qb_workers", &[]),
 ];
 

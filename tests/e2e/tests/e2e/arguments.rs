@@ -10,10 +10,10 @@ fn arguments_out_of_their_range_are_named() {
     let mut client = db.client();
     // Arguments, SQLSTATE, part of the message, part of DETAIL or HINT.
     let wrong = [
-        ("NULL, '2025-07-01', '2025-07-02'", "22004", "entity must not be null", ""),
-        ("'invoices', NULL, '2025-07-02'", "22004", "start_date must not be null", ""),
-        ("'invoices', '2025-07-01', NULL", "22004", "end_date must not be null", ""),
-        ("'invoices', '2025-07-01', '2025-07-02', NULL", "22004", "chunk_days must not be null", ""),
+        ("NULL, '2025-07-01', '2025-07-02'", "22004", "entity must not be null", "raw.qb_entities"),
+        ("'invoices', NULL, '2025-07-02'", "22004", "start_date must not be null", "'2025-09-30'"),
+        ("'invoices', '2025-07-01', NULL", "22004", "end_date must not be null", "'2025-09-30'"),
+        ("'invoices', '2025-07-01', '2025-07-02', NULL", "22004", "chunk_days must not be null", "Leave"),
         (
             "'invoices', '2025-07-01', '2025-07-02', page_size => NULL",
             "22004",
@@ -71,6 +71,18 @@ fn arguments_out_of_their_range_are_named() {
             "finite",
         ),
         (
+            "'invoices', '2025-07-01', '2025-07-02', execution_date => '0044-03-15 BC'",
+            "22023",
+            "execution_date is 0044-03-15",
+            "from 1990-01-01",
+        ),
+        (
+            "'invoices', '2025-07-01', '2025-07-02', execution_date => '20250-07-02'",
+            "22023",
+            "execution_date is 20250-07-02",
+            "two days from now",
+        ),
+        (
             "'invoices', '2025-07-01', '2025-07-02', connection => 'nobody'",
             "22023",
             "connection \"nobody\" does not exist",
@@ -91,6 +103,7 @@ fn arguments_out_of_their_range_are_named() {
             ["22004", "22023"].contains(&refused(&mut client, &format!("SELECT {call}")).sqlstate.as_str())
         );
     }
+    assert_eq!(refused(&mut client, "SELECT raw.qb_check(NULL)").sqlstate, "22004");
     // What had nothing to do, such as qb_retry_failed, gives NULL.
     client.batch_execute("CALL raw.qb_wait(NULL)").unwrap();
     assert_eq!(refused(&mut client, "CALL raw.qb_wait(4711)").sqlstate, "22023");
@@ -165,12 +178,16 @@ fn work_begins_when_the_caller_commits() {
 fn a_read_only_session_and_a_switched_off_server_say_so() {
     let db = Database::new();
     let call = format!("SELECT raw.qb_backfill('items', {RANGE})");
-    let error = db.refused(&format!("BEGIN READ ONLY; {call}"));
-    assert_eq!((error.sqlstate.as_str(), error.hint.is_empty()), ("25006", false));
+    for call in [call.as_str(), "SELECT raw.qb_cancel(1)", "SELECT raw.qb_purge_reports('1 year')"] {
+        let error = db.refused(&format!("BEGIN READ ONLY; {call}"));
+        assert_eq!((error.sqlstate.as_str(), error.hint.is_empty()), ("25006", false));
+        assert_eq!(error.message, "nothing can be written: the transaction is read-only", "{call}");
+    }
     db.set("qbo_raw.enabled", "off");
     let error = db.refused(&call);
     assert_eq!(error.sqlstate, "55000");
-    assert!(error.hint.contains("restored copy"), "{error:?}");
+    assert!(error.hint.contains("restored copy") && error.hint.contains("pg_reload_conf"), "{error:?}");
+    db.exec("SELECT raw.qb_purge_reports('1 year')");
 }
 
 #[test]
@@ -180,6 +197,10 @@ fn a_connection_without_credentials_says_which_is_missing() {
     let error = db.refused(&format!("SELECT raw.qb_backfill('items', {RANGE})"));
     assert_eq!(error.sqlstate, "55000");
     assert_eq!(error.message, "connection \"default\" has no refresh_token");
+    // A client that cannot show every character is told the same.
+    let mut client = db.client();
+    client.batch_execute("SET client_encoding = 'LATIN1'").unwrap();
+    assert_eq!(refused(&mut client, &format!("SELECT raw.qb_backfill('items', {RANGE})")), error);
 }
 
 #[test]
@@ -222,6 +243,11 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
             "qb_backfill_windows('items', ARRAY[tstzrange('2025-07-01Z', '2025-07-02Z', '[]')])".to_owned(),
             "windows is [",
         ),
+        (
+            "qb_backfill_windows('items', ARRAY[tstzrange('2025-07-01Z', '2025-07-03Z'), tstzrange('2025-07-02Z', '2025-07-04Z')])"
+                .to_owned(),
+            "2025-07-03T00:00:00+00:00) and [2025-07-02T00:00:00+00:00",
+        ),
         ("qb_fill_gaps('items', '2025-07-01', '2025-07-02', page_size => 0)".to_owned(), "page_size is 0"),
         ("qb_retry_failed('items', 1001)".to_owned(), "page_size is 1001"),
         ("qb_connect(target_schema => '')".to_owned(), "target_schema does not have the form"),
@@ -239,6 +265,7 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
         ("window_on => 'deleted'", "window_on is 'deleted'"),
         ("connection => 'nobody'", "connection \"nobody\" does not exist"),
         ("execution_date => 'infinity'", "execution_date is infinity"),
+        ("execution_date => '20250-07-02'", "execution_date is 20250-07-02"),
     ] {
         wrong.push((format!("{once}, {argument})"), message));
     }
@@ -248,6 +275,21 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
         assert_eq!(error.sqlstate, "22023", "{call}: {error:?}");
         assert!(error.message.contains(message) && error.message.len() < 200, "{call}: {error:?}");
     }
+    // The moment is said in UTC, whatever the session's zone is.
+    let (mut client, heard) = db.listening();
+    let tomorrow = "date_trunc('day', now(), 'UTC') + interval '1 day 30 seconds'";
+    let once = format!("SELECT raw.qb_schedule_once({tomorrow}, 'Item', '2025-07-01', '2025-07-02')");
+    client.batch_execute(&format!("SET timezone = 'Asia/Tokyo'; {once}")).unwrap();
+    let said = heard.lock().unwrap().join(" ");
+    assert!(said.contains("job 1 loads items at 20") && said.ends_with(" 00:01:00+00"), "{said}");
+    db.exec("DELETE FROM cron.job");
+    // Days to come are no gap, and the year may be a mistake.
+    let (mut client, heard) = db.listening();
+    client.batch_execute("SELECT raw.qb_fill_gaps('items', '2099-07-01', '2099-07-02')").unwrap();
+    assert!(
+        heard.lock().unwrap().iter().any(|line| line.contains("from 2099-07-01 on is over")),
+        "{heard:?}"
+    );
     assert_eq!(db.number("SELECT count(*) FROM cron.job"), 0);
     assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 0);
     // What is only shown, or only waited for, has no bounds to overflow.
@@ -264,4 +306,26 @@ fn what_would_fail_later_or_overflow_is_refused_at_once() {
     }
     let run = db.backfill("items");
     db.exec(&format!("CALL raw.qb_wait({run}, '178000000 years')"));
+}
+
+#[test]
+fn an_error_is_not_buried_under_a_query() {
+    let db = Database::new();
+    let mut client = db.client();
+    let range = "'2025-07-01', '2025-07-02'";
+    for call in [
+        format!("qb_coverage('invoces', {range})"),
+        format!("qb_coverage('invoices', {range}, connection => 'acne')"),
+        format!("qb_gaps('invoces', {range})"),
+        "qb_gaps('invoices', connection => 'acne')".to_owned(),
+        format!("qb_fill_gaps('invoces', {range})"),
+        "qb_retry_failed('invoices', connection => 'acne')".to_owned(),
+        "qb_connect('12 34', 'id', 'secret', 'token')".to_owned(),
+        "qb_connect(environment => 'test')".to_owned(),
+    ] {
+        let error = client.batch_execute(&format!("SELECT * FROM raw.{call}")).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        let context = error.where_().unwrap_or_default();
+        assert!(context.lines().count() <= 2, "{call}: {error}\n{context}");
+    }
 }

@@ -62,6 +62,64 @@ fn two_companies_with_the_same_ids_do_not_touch_each_other() {
 }
 
 #[test]
+fn a_target_schema_is_where_the_tables_are() {
+    let db = Database::new();
+    // Nothing is loaded yet: it may be anywhere.
+    db.exec("SELECT raw.qb_connect(target_schema => 'books')");
+    db.backfill("items");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    for statement in [
+        "SELECT raw.qb_connect(target_schema => 'raw')",
+        "UPDATE raw.qb_config SET target_schema = 'raw'",
+        "CREATE SCHEMA other AUTHORIZATION qbo_raw_owner; ALTER TABLE books.qb_items SET SCHEMA other;
+         SELECT raw.qb_connect(target_schema => 'other')",
+    ] {
+        let error = db.refused(statement);
+        assert_eq!(error.sqlstate, "55000", "{statement}: {error:?}");
+        assert!(error.message.contains("\"default\" are in schema \"books\""), "{error:?}");
+        assert!(error.hint.contains("ALTER TABLE books.backfill_report_items SET SCHEMA"), "{error:?}");
+    }
+    // What the hint says.
+    db.exec(
+        "CREATE SCHEMA other AUTHORIZATION qbo_raw_owner;
+         ALTER TABLE books.qb_items SET SCHEMA other; ALTER TABLE books.backfill_report_items SET SCHEMA other;
+         ALTER TABLE books.qb_rejects SET SCHEMA other",
+    );
+    let line = db.value("SELECT raw.qb_connect(target_schema => 'other')");
+    assert!(line.ends_with("tables in schema other"), "{line}");
+    assert_eq!(db.rows("SELECT * FROM raw.qb_gaps('items', '2025-07-01', '2025-09-30')").len(), 0);
+    let run = db.backfill("items");
+    assert_eq!(db.of_run(run, "skipped_count"), "40", "the same tables go on");
+}
+
+#[test]
+fn a_company_that_was_mistyped_is_put_right_until_something_is_stored() {
+    let db = Database::new();
+    let (realm, ..) = db.sim.credentials();
+    db.exec("SELECT raw.qb_connect(realm_id => '12', environment => 'sandbox')");
+    let run = db.queue("items");
+    assert_eq!((db.ended(run).as_str(), db.of_run(run, "windows_done").as_str()), ("failed", "0"));
+    db.exec(&format!("SELECT raw.qb_connect(realm_id => '{realm}', environment => 'production')"));
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    let error = db.refused("SELECT raw.qb_connect(environment => 'sandbox')");
+    assert_eq!(error.sqlstate, "55000");
+    assert!(error.message.ends_with(&format!("another company, {realm} (production)")), "{error:?}");
+}
+
+#[test]
+fn a_company_that_nobody_authorized_is_not_ok() {
+    let db = Database::new();
+    let state =
+        "SELECT c.auth_state, s.attention FROM raw.qb_connections c JOIN raw.qb_secrets s USING (connection)
+                  WHERE c.connection = 'acme' AND s.name = 'refresh_token'";
+    db.exec("SELECT raw.qb_connect(client_id => 'a', client_secret => 'b', connection => 'acme')");
+    assert_eq!(db.rows(state), [["needs_reauth", "authorize the company: raw.qb_authorize_url"]]);
+    db.exec("SELECT raw.qb_connect(realm_id => '12', refresh_token => 'c', connection => 'acme')");
+    assert_eq!(db.rows(state), [["ok", ""]]);
+}
+
+#[test]
 fn one_company_that_stalls_does_not_hold_up_another() {
     let db = Database::new();
     let acme = another(7, 50);

@@ -45,12 +45,16 @@ fn a_dump_has_the_data_and_the_reports_and_no_credentials() {
 
 #[test]
 fn drop_extension_under_a_run_ends_the_worker_quietly() {
-    let db = Database::new();
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
     db.sim.fault(When::From(3), Fault::Stall(seconds(30)));
     db.queue("invoices");
     wait_until("it works", seconds(10), || db.sim.request_count() >= 3);
     db.exec("DROP EXTENSION qbo_raw");
     wait_until("the worker left", seconds(5), || !db.has_worker());
+    let log = server.log();
+    assert!(log.contains("qbo_raw worker: the extension was dropped"), "{log}");
+    assert!(!log.contains("does not exist"), "{log}");
     db.sim.clear_faults();
     db.exec("CREATE EXTENSION qbo_raw");
     db.connect_company();

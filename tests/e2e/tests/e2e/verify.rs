@@ -185,6 +185,26 @@ fn a_plan_says_what_a_run_will_cost_and_the_run_costs_that() {
 }
 
 #[test]
+fn the_doctor_knows_what_was_mended() {
+    let db = company();
+    let runs = "SELECT ok, result FROM raw.qb_check() WHERE subject = 'runs'";
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-08-".to_owned()), Fault::named("4001").unwrap());
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "partial");
+    db.exec("INSERT INTO raw.qb_run SELECT (jsonb_populate_record(r, '{\"run_id\": 1000, \"status\": \"blocked_auth\",
+               \"start_date\": \"2025-06-01\", \"windows\": [\"[2025-08-05Z,2025-08-12Z)\"]}')).* FROM raw.qb_run r");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    assert_eq!(db.rows(runs), [["f", "2 ended in the last week, 2 of them not whole"]]);
+    db.sim.clear_faults();
+    db.exec("CALL raw.qb_wait(raw.qb_backfill_windows('invoices', ARRAY[tstzrange('2025-08-05Z', '2025-08-12Z')]))");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    assert_eq!(db.rows(runs), [["f", "3 ended in the last week, 2 of them not whole, 1 mended since"]]);
+    db.exec("CALL raw.qb_wait(raw.qb_retry_failed('invoices'))");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    assert_eq!(db.rows(runs), [["t", "4 ended in the last week, 2 of them not whole, 2 mended since"]]);
+}
+
+#[test]
 fn the_budget_of_the_month_is_kept() {
     let db = company();
     db.exec("UPDATE raw.qb_config SET monthly_budget = 20");
@@ -209,6 +229,9 @@ fn the_budget_of_the_month_is_kept() {
     db.exec(&format!("SELECT raw.qb_resume({run})"));
     assert_eq!(db.ended(run), "partial");
     assert_eq!(db.sim.request_count(), 20);
+    // No limit.
+    db.exec("UPDATE raw.qb_config SET monthly_budget = NULL");
+    db.backfill("items");
     // The next month.
     db.exec("UPDATE raw.qb_usage SET month = month - interval '1 month'");
     db.exec("UPDATE raw.qb_config SET monthly_budget = 500000");

@@ -1,6 +1,6 @@
 //! What a person sees while a run works, and afterwards.
 
-use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, Server, rows, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ fn qb_wait_ends_with_the_error_of_a_failed_run_and_after_its_time() {
     let error = db.refused(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}))"));
     assert_eq!(error.sqlstate, "38000");
     assert!(error.detail.contains("forbidden") && error.hint.contains("realm_id"), "{error:?}");
+    let run = db.number("SELECT max(run_id) FROM raw.qb_run");
+    let go_on = |run: i64| format!("To go on: SELECT raw.qb_resume({run});");
+    assert!(error.hint.ends_with(&go_on(run)), "{error:?}");
     db.sim.clear_faults();
     db.sim.fault(When::Always, Fault::Stall(seconds(20)));
     let error = db.refused(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}), '1 second')"));
@@ -47,6 +50,38 @@ fn qb_wait_ends_with_the_error_of_a_failed_run_and_after_its_time() {
     db.exec(&format!("SELECT raw.qb_cancel({run})"));
     let error = db.refused(&format!("CALL raw.qb_wait({run})"));
     assert_eq!(error.sqlstate, "57014");
+    assert_eq!((error.detail.as_str(), error.hint), ("0 of 14 windows are stored.", go_on(run)));
+}
+
+#[test]
+fn qb_wait_says_that_a_transaction_block_is_in_its_way() {
+    let db = Database::new();
+    let run = db.backfill("items");
+    let error = db.refused(&format!("BEGIN; CALL raw.qb_wait({run})"));
+    assert_eq!((error.sqlstate.as_str(), error.hint.contains("COMMIT")), ("25001", true), "{error:?}");
+    // Code outside of one may wait: the statement of a pg_cron job, and a DO block.
+    db.exec(&format!("DO $$ BEGIN CALL raw.qb_wait({run}); END $$"));
+}
+
+#[test]
+fn who_queues_what_cannot_be_done_is_told_at_once() {
+    let db = Database::new();
+    let (mut client, heard) = db.listening();
+    for state in ["needs_reauth", "bad_client"] {
+        db.exec(&format!("UPDATE raw.qb_config SET auth_state = '{state}'"));
+        let run = rows(&mut client, &format!("SELECT raw.qb_backfill('items', {RANGE})")).unwrap();
+        let run = run[0][0].parse().unwrap();
+        assert_eq!(db.ended(run), "blocked_auth");
+        let heard = std::mem::take(&mut *heard.lock().unwrap());
+        assert!(
+            heard.iter().any(|line| line.starts_with("WARNING")
+                && line.contains(&format!("\"default\" has auth_state {state}"))),
+            "{heard:?}"
+        );
+    }
+    db.exec("UPDATE raw.qb_config SET auth_state = 'ok'");
+    rows(&mut client, &format!("SELECT raw.qb_backfill('items', {RANGE})")).unwrap();
+    assert!(heard.lock().unwrap().is_empty(), "{heard:?}");
 }
 
 #[test]
