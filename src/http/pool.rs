@@ -10,7 +10,6 @@ use crate::domain::fetch::{Effect, Event, Fetch, Limits};
 use crate::domain::pace::Pacer;
 use crate::domain::secret::{Redactor, Secret};
 use crate::domain::token::Token;
-use crate::domain::window::Window;
 use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,17 +44,16 @@ pub enum Message {
     Answered,
     /// A window came whole.
     Fetched {
-        index: usize,
-        window: Window,
+        job: Job,
         spool: Spooled,
         counters: Counters,
         intuit_tid: Option<String>,
         started_at: DateTime<Utc>,
     },
     /// A window was counted.
-    Counted { index: usize, window: Window, count: u64, counters: Counters },
-    /// A window did not.
-    Failed { index: usize, window: Window, failure: Failure, started_at: DateTime<Utc> },
+    Counted { job: Job, count: u64, counters: Counters },
+    /// What was to be done could not be.
+    Failed { job: Job, failure: Failure, started_at: DateTime<Utc> },
 }
 
 /// The threads of one run. Dropped or stopped, they end by themselves, and what they still say is heard by nobody.
@@ -151,9 +149,9 @@ impl Lane {
             point!("window@taken");
             let started_at = Utc::now();
             let message =
-                catch_unwind(AssertUnwindSafe(|| self.window(&job, started_at))).unwrap_or_else(|_| {
+                catch_unwind(AssertUnwindSafe(|| self.window(job, started_at))).unwrap_or_else(|_| {
                     let failure = Failure::new("internal", "XX000", "a fetch thread panicked");
-                    Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
+                    Some(Message::Failed { job, failure, started_at })
                 });
             match message {
                 Some(message) => {
@@ -173,19 +171,19 @@ impl Lane {
     }
 
     /// Fetches one window. None: stopped.
-    fn window(&self, job: &Job, started_at: DateTime<Utc>) -> Option<Message> {
+    fn window(&self, job: Job, started_at: DateTime<Utc>) -> Option<Message> {
         let context = &self.context;
         let mut machine = match job.task {
             Task::Fetch => Fetch::new(job.query, context.limits),
             Task::Count => Fetch::count(job.query, context.limits),
         };
         let mut spool = Spool::new(context.spool_dir.clone());
-        // The token last used, and the generation that was refused.
-        let (mut used, mut refused): (Option<(u64, Secret)>, Option<u64>) = (None, None);
+        // The token last used.
+        let mut used: Option<(u64, Secret)> = None;
         let mut effects: VecDeque<Effect> = machine.step(Event::Start, Utc::now(), fastrand::f64()).into();
         let failed = |failure: Failure, used: &Option<(u64, Secret)>| {
             let failure = self.redacted(failure, used);
-            Some(Message::Failed { index: job.index, window: job.query.window, failure, started_at })
+            Some(Message::Failed { job, failure, started_at })
         };
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
@@ -213,16 +211,14 @@ impl Lane {
                 }
                 Effect::Done(counters) => {
                     let intuit_tid = machine.intuit_tid().map(str::to_owned);
-                    let (index, window) = (job.index, job.query.window);
                     let spool = match spool.finish() {
                         Ok(spool) => spool,
                         Err(error) => return failed(no_spool(&error), &used),
                     };
-                    return Some(Message::Fetched { index, window, spool, counters, intuit_tid, started_at });
+                    return Some(Message::Fetched { job, spool, counters, intuit_tid, started_at });
                 }
                 Effect::Counted(count, counters) => {
-                    let (index, window) = (job.index, job.query.window);
-                    return Some(Message::Counted { index, window, count, counters });
+                    return Some(Message::Counted { job, count, counters });
                 }
                 Effect::Failed(failure) => return failed(failure, &used),
                 Effect::Wait { for_, everyone } => {
@@ -232,13 +228,15 @@ impl Lane {
                     Event::Waited
                 }
                 Effect::Renew => {
-                    refused = used.as_ref().map(|(generation, _)| *generation);
+                    if let Some((generation, _)) = &used {
+                        self.shared.refuse(*generation);
+                    }
                     Event::Token
                 }
                 Effect::Send(slice) => {
                     point!("request@waiting");
                     let want = |generation| self.tell(Message::TokenWanted { generation });
-                    let leave = match self.shared.leave(refused, want) {
+                    let leave = match self.shared.leave(want) {
                         Ok(leave) => leave,
                         Err(Nothing::Stopped) => return None,
                         Err(Nothing::Refused(failure)) => return failed(*failure, &used),
@@ -253,6 +251,10 @@ impl Lane {
                         &statement,
                         context.max_body_size,
                     );
+                    // Whoever waits for this place shall not go with the same token.
+                    if answer.as_ref().is_ok_and(|reply| reply.status == 401) {
+                        self.shared.refuse(leave.generation);
+                    }
                     used = Some((leave.generation, leave.token.clone()));
                     drop(leave);
                     point!("request@answered");

@@ -23,7 +23,7 @@ pub enum Task {
 /// A window to work on.
 #[derive(Debug, Clone, Copy)]
 pub struct Job {
-    /// Its number in the run.
+    /// Its number among those that were handed out.
     pub index: usize,
     pub query: Query,
     pub task: Task,
@@ -84,6 +84,7 @@ struct Held {
     access: Secret,
     /// From here on another one is wanted, before this one ends.
     renew_at: Instant,
+    refused: bool,
 }
 
 /// The pacer's clock begins here, so that what a predecessor sent lies in its past.
@@ -161,7 +162,8 @@ impl Shared {
         // A twelfth of its life before its end: five minutes of an hour. No longer life is believed.
         let renew_at = Instant::now() + token.valid_for.min(LIFE.1).mul_f64(11.0 / 12.0);
         state.no_token = None;
-        state.token = Some(Held { generation: token.generation, access: token.access, renew_at });
+        state.token =
+            Some(Held { generation: token.generation, access: token.access, renew_at, refused: false });
         state.wanted = None;
         drop(state);
         self.changed.notify_all();
@@ -173,11 +175,17 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for leave to send one request: a token that is good and not of the generation `refused`, and a place within
-    /// the limits. The place is taken last, together with the token: taken earlier, places would gather while a token is
+    /// QuickBooks refused the token of this generation: nobody uses it any more.
+    pub fn refuse(&self, generation: u64) {
+        if let Some(held) = self.lock().token.as_mut().filter(|held| held.generation == generation) {
+            held.refused = true;
+        }
+    }
+
+    /// Waits for leave to send one request: a token that is good, and a place within the limits. The place is taken last, together with the token: taken earlier, places would gather while a token is
     /// renewed and then be spent all at once; and a token can run out during a pause. `want` tells the owner, once a
     /// generation.
-    pub fn leave(&self, refused: Option<u64>, want: impl Fn(Option<u64>)) -> Result<Leave<'_>, Nothing> {
+    pub fn leave(&self, want: impl Fn(Option<u64>)) -> Result<Leave<'_>, Nothing> {
         let mut state = self.lock();
         loop {
             if state.stopped {
@@ -190,7 +198,7 @@ impl Shared {
                 return Err(Nothing::Refused(Box::new(spent())));
             }
             let held = state.token.as_ref();
-            let good = held.filter(|held| Some(held.generation) != refused && Instant::now() < held.renew_at);
+            let good = held.filter(|held| !held.refused && Instant::now() < held.renew_at);
             if let Some((generation, access)) = good.map(|held| (held.generation, held.access.clone())) {
                 if state.under_way >= state.at_once {
                     state = self.wait(state, Duration::from_secs(60));

@@ -234,9 +234,11 @@ pub fn announce(connection: i32) -> Result<()> {
     spi::run(&statement, &[connection.into()]).map(|_| ())
 }
 
-/// Stores what Intuit granted, if the token it was asked with is still the stored one. Never waits for a lock.
+/// Stores what Intuit granted, if the token it was asked with is still the stored one. Waits for no lock, neither of the
+/// row nor of the table: while signals are held `lock_timeout` has no effect, for PostgreSQL tells of it by a SIGINT.
 pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateTime<Utc>) -> Result<Saved> {
     durable()?;
+    spi::run(&Statement::fixed("LOCK TABLE raw.qb_config IN ROW EXCLUSIVE MODE NOWAIT"), &[])?;
     let lock = Statement::fixed(
         "SELECT c.token_generation OPERATOR(pg_catalog.=) $2 AND c.refresh_token OPERATOR(pg_catalog.=) $3
            FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED",

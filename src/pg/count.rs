@@ -90,17 +90,19 @@ fn ask(
             break Ok(());
         }
         match line.pool.try_recv() {
-            Some(Message::Counted { index, count, .. }) => {
+            Some(Message::Counted { job, count, .. }) => {
                 if left == windows.len() {
                     windows.iter().enumerate().skip(1).for_each(|(index, window)| submit(index, window));
                 }
                 left -= 1;
-                if let Some(slot) = counts.get_mut(index) {
+                if let Some(slot) = counts.get_mut(job.index) {
                     *slot = i64::try_from(count).unwrap_or(i64::MAX);
                 }
             }
             Some(Message::Failed { failure, .. }) => break Err(failure.into()),
-            Some(Message::TokenWanted { generation }) => line.renew(generation, given_up),
+            Some(Message::TokenWanted { generation }) => {
+                line.renew(generation, given_up);
+            }
             Some(Message::Fetched { .. } | Message::Answered) => {}
             None => {
                 latch::wait(Duration::from_secs(1));

@@ -89,56 +89,75 @@ pub fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Opt
     }
 }
 
-/// While it lives, SIGTERM and SIGINT wait outside: a token that was spent must be stored before the process may go. The
-/// signals themselves are blocked. A counter of PostgreSQL would be set back by the first error, and until 15 a regular
-/// expression, such as a CHECK may have, is broken off by a pending signal whatever the counter says.
+/// While it lives, SIGTERM and SIGINT are only noted: a token that was spent must be stored before the process may go. A
+/// counter of PostgreSQL would be set back by the first error, and until 15 a regular expression, such as a CHECK may have,
+/// is broken off by a pending signal whatever the counter says; a mask would be opened by the first transaction that aborts.
 pub struct Hold {
     began: Instant,
-    before: libc::sigset_t,
+    before: [libc::sigaction; 2],
 }
 
 /// Longest that a process may put off its end.
 const HOLD_MOST: Duration = Duration::from_secs(10);
 
+/// The signals that are held, and whether each came meanwhile.
+const ENDS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
+static CAME: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
 /// Whether a hold lives; of the main thread, like everything here.
 static HELD: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(signal: libc::c_int) {
+    for (end, came) in ENDS.iter().zip(&CAME) {
+        if *end == signal {
+            came.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Hold {
     /// Begins to hold; there is one at a time. Whoever was told to end before ends now.
     pub fn begin() -> Self {
-        let mut ends: libc::sigset_t = unsafe {
-            // SAFETY: a signal set is plain memory that sigemptyset fills.
-            std::mem::zeroed()
-        };
-        let mut before = ends;
-        // SAFETY: both sets live until the calls return; the mask is restored when the hold is dropped.
+        // SAFETY: plain memory, filled by sigaction and sigemptyset. The handler stores to an atomic and no more; the
+        // actions before it come back when the hold is dropped.
+        let before = ENDS.map(|signal| unsafe {
+            let mut noted: libc::sigaction = std::mem::zeroed();
+            let mut before: libc::sigaction = std::mem::zeroed();
+            noted.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            noted.sa_flags = libc::SA_RESTART;
+            libc::sigemptyset(&mut noted.sa_mask);
+            libc::sigaction(signal, &noted, &mut before);
+            before
+        });
+        let hold = Hold { began: Instant::now(), before };
+        // SAFETY: main thread. Whoever is an orphan spends nothing any more.
         unsafe {
-            libc::sigemptyset(&mut ends);
-            libc::sigaddset(&mut ends, libc::SIGTERM);
-            libc::sigaddset(&mut ends, libc::SIGINT);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &ends, &mut before);
-            // Whoever is an orphan spends nothing any more.
             let events = (pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT) as i32;
             pg_sys::WaitLatch(std::ptr::null_mut(), events, 0, pg_sys::PG_WAIT_EXTENSION);
         }
         take_cancel();
         pg_sys::check_for_interrupts!();
         HELD.store(true, Ordering::Relaxed);
-        Hold { began: Instant::now(), before }
+        hold
     }
 
-    /// Whether it has lasted as long as it may.
-    pub fn is_over(&self) -> bool {
-        self.began.elapsed() >= HOLD_MOST
+    /// Whether it would last longer than it may, after such a pause.
+    pub fn is_over_after(&self, pause: Duration) -> bool {
+        self.began.elapsed() + pause >= HOLD_MOST
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         HELD.store(false, Ordering::Relaxed);
-        // SAFETY: the set was written when the hold began; what waits outside comes in now and sets its flag.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, std::ptr::null_mut());
+        for ((signal, before), came) in ENDS.iter().zip(&self.before).zip(&CAME) {
+            // SAFETY: the action was written when the hold began; a signal that came meanwhile comes again, to ourselves.
+            unsafe {
+                libc::sigaction(*signal, before, std::ptr::null_mut());
+                if came.swap(false, Ordering::Relaxed) {
+                    libc::kill(libc::getpid(), *signal);
+                }
+            }
         }
     }
 }

@@ -50,12 +50,16 @@ impl Line {
         Ok(Line { pool, keeper })
     }
 
-    /// Gets the threads another token, or tells them why there is none.
-    pub fn renew(&self, refused: Option<u64>, given_up: impl FnMut() -> Result<bool>) {
+    /// Gets the threads another token, or tells them why there is none. Whether there is one.
+    pub fn renew(&self, refused: Option<u64>, given_up: impl FnMut() -> Result<bool>) -> bool {
         match self.keeper.renew(refused, given_up) {
             Ok(token) => self.pool.give_token(token),
-            Err(failure) => self.pool.no_token(*failure),
+            Err(failure) => {
+                self.pool.no_token(*failure);
+                return false;
+            }
         }
+        true
     }
 }
 

@@ -82,7 +82,9 @@ pub fn answer(name: &str, given_up: impl Fn() -> Result<bool>) -> Result<Finding
                     break Finding { works: true, found, hint: None };
                 }
                 Some(Message::Failed { failure, .. }) => break Finding::wrong(&Error::from(failure)),
-                Some(Message::TokenWanted { generation }) => line.renew(generation, &given_up),
+                Some(Message::TokenWanted { generation }) => {
+                    line.renew(generation, &given_up);
+                }
                 Some(Message::Fetched { .. } | Message::Answered) => {}
                 None => {
                     latch::wait(Duration::from_secs(1));

@@ -138,32 +138,30 @@ impl Store {
     }
 
     fn batch(&mut self, stamp: &Stamp, batch: Batch, unfit: &[&Unfit], tally: &mut Tally) -> Result<()> {
-        let mut rejects = batch.rejects;
-        for (place, (id, raw)) in batch.ids.iter().zip(batch.raws.iter()).enumerate() {
-            if let Some(unfit) = unfit.iter().find(|unfit| unfit.place == place) {
-                let (id, raw) = (Some(id.to_owned()), Some(raw.to_owned()));
-                rejects.push(SpooledReject { id, raw, reason: unfit.reason.clone() });
+        let Batch { page, request, again, mut ids, mut raws, mut rejects } = batch;
+        if !unfit.is_empty() {
+            for (place, (id, raw)) in ids.iter().zip(raws.iter()).enumerate() {
+                if let Some(unfit) = unfit.iter().find(|unfit| unfit.place == place) {
+                    let (id, raw) = (Some(id.to_owned()), Some(raw.to_owned()));
+                    rejects.push(SpooledReject { id, raw, reason: unfit.reason.clone() });
+                }
             }
+            let fit = |place| unfit.iter().all(|unfit| unfit.place != place);
+            (ids, raws) = (ids.only(fit)?, raws.only(fit)?);
         }
         for reject in &rejects {
-            self.reject(stamp.attempt, batch.page, reject)?;
-            tally.rejected += i64::from(!batch.again);
+            self.reject(stamp.attempt, page, reject)?;
+            tally.rejected += i64::from(!again);
         }
-        let (ids, raws) = if unfit.is_empty() {
-            (batch.ids, batch.raws)
-        } else {
-            let fit = |place| unfit.iter().all(|unfit| unfit.place != place);
-            (batch.ids.only(fit)?, batch.raws.only(fit)?)
-        };
         if ids.is_empty() {
             return Ok(());
         }
         point!("store@batch");
         let count = ids.len() as i64;
         let mut records = Records { ids: TextArray::new(ids), raws: TextArray::new(raws) };
-        let (inserted, updated) = self.records(stamp, batch.page, &batch.request, &mut records)?;
+        let (inserted, updated) = self.records(stamp, page, &request, &mut records)?;
         // A record that came on an earlier page already is stored if it is newer, and not counted twice.
-        if !batch.again {
+        if !again {
             tally.inserted += inserted;
             tally.updated += updated;
             tally.skipped += count - inserted - updated;

@@ -66,7 +66,7 @@ impl Keeper {
                 }),
                 Step::Pause(pause) => {
                     // What cannot be stored keeps nobody from ending the process for ever.
-                    hold = hold.filter(|hold| !hold.is_over());
+                    hold = hold.filter(|hold| !hold.is_over_after(pause));
                     self.pause(pause, unsaved, &mut given_up).map(|()| Event::Waited)
                 }
                 Step::Read => {

@@ -132,13 +132,10 @@ impl Work {
                 point!("token@wanted");
                 let id = self.run.id;
                 let cancelled = || spi::transaction(|| run::is_cancelled(id));
-                match self.line.keeper.renew(generation, cancelled) {
-                    Ok(token) => {
-                        self.line.pool.give_token(token);
-                        point!("token@given");
-                    }
-                    Err(_) if self.is_cancelled()? => self.machine.cancel(),
-                    Err(failure) => self.line.pool.no_token(*failure),
+                if self.line.renew(generation, cancelled) {
+                    point!("token@given");
+                } else if self.is_cancelled()? {
+                    self.machine.cancel();
                 }
                 Ok(())
             }
@@ -147,18 +144,16 @@ impl Work {
                 Ok(())
             }
             Message::Counted { count, counters, .. } => self.counted(count, counters),
-            Message::Failed { index, window, failure, started_at } => {
-                if self.uncounted(index, &failure)? {
-                    return Ok(());
-                }
-                let attempt = self.attempt(window, started_at, failure.intuit_tid.clone());
-                let counts = self.machine.failed(index, &failure);
+            Message::Failed { job: Job { task: Task::Count, .. }, failure, .. } => self.uncounted(&failure),
+            Message::Failed { job, failure, started_at } => {
+                let attempt = self.attempt(job.query.window, started_at, failure.intuit_tid.clone());
+                let counts = self.machine.failed(job.index, &failure);
                 self.give_up(&attempt, counts, failure.counters, failure.into())
             }
-            Message::Fetched { index, window, mut spool, counters, intuit_tid, started_at } => {
+            Message::Fetched { job, mut spool, counters, intuit_tid, started_at } => {
                 point!("window@heard");
-                let attempt = self.attempt(window, started_at, intuit_tid);
-                self.machine.fetched(index);
+                let attempt = self.attempt(job.query.window, started_at, intuit_tid);
+                self.machine.fetched(job.index);
                 let mut fetched = Fetched {
                     attempt: &attempt,
                     spool: &mut spool,
@@ -170,7 +165,7 @@ impl Work {
                 let began = Instant::now();
                 match self.keep(&mut fetched)? {
                     Ok(tally) => {
-                        self.machine.stored(index);
+                        self.machine.stored(job.index);
                         point!("window@stored");
                         self.charged += u64::from(counters.requests);
                         self.log_window(&attempt, &tally, began.elapsed());
@@ -182,7 +177,8 @@ impl Work {
                     }
                     Err(error) => {
                         let error = error.at_table();
-                        self.machine.failed(index, &Failure::new(error.code(), "XX000", error.to_string()));
+                        self.machine
+                            .failed(job.index, &Failure::new(error.code(), "XX000", error.to_string()));
                         self.give_up(&attempt, true, counters, error)
                     }
                 }

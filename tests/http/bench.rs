@@ -229,12 +229,12 @@ impl Bench {
                 }
                 Message::Counted { .. } => panic!("nothing was to be counted"),
                 Message::Answered => {}
-                Message::Fetched { index, mut spool, counters, .. } => {
+                Message::Fetched { job, mut spool, counters, .. } => {
                     let batches = spool.batches().unwrap().collect::<Result<Vec<_>, _>>().unwrap();
-                    assert!(outcomes.insert(index, Outcome::Fetched { batches, counters }).is_none());
+                    assert!(outcomes.insert(job.index, Outcome::Fetched { batches, counters }).is_none());
                 }
-                Message::Failed { index, failure, .. } => {
-                    assert!(outcomes.insert(index, Outcome::Failed(failure)).is_none());
+                Message::Failed { job, failure, .. } => {
+                    assert!(outcomes.insert(job.index, Outcome::Failed(failure)).is_none());
                 }
             }
         }

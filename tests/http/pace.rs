@@ -25,7 +25,7 @@ impl Crowd {
         for _ in 0..threads {
             let (shared, let_go) = (crowd.shared.clone(), crowd.let_go.clone());
             std::thread::spawn(move || {
-                while shared.leave(None, |_| ()).is_ok() {
+                while shared.leave(|_| ()).is_ok() {
                     let_go.lock().unwrap().push(Instant::now());
                     sleep(2 * MS);
                 }

@@ -46,11 +46,10 @@ fn a_thousand_rounds_of_ten_threads_ask_a_thousand_times() {
         .map(|_| {
             let (shared, asked, barrier) = (shared.clone(), asked.clone(), barrier.clone());
             std::thread::spawn(move || {
-                let mut refused = None;
                 for round in 1..=1_000 {
                     barrier.wait();
                     let leave = shared
-                        .leave(refused, |generation| {
+                        .leave(|generation| {
                             asked.lock().unwrap().push(generation);
                             shared.give_token(token(round, 3_600));
                         })
@@ -59,8 +58,8 @@ fn a_thousand_rounds_of_ten_threads_ask_a_thousand_times() {
                         (leave.generation, leave.token.expose()),
                         (round, format!("token {round}").as_str())
                     );
-                    refused = Some(leave.generation);
                     barrier.wait();
+                    shared.refuse(leave.generation);
                 }
             })
         })
@@ -81,7 +80,7 @@ fn a_token_is_replaced_a_twelfth_of_its_life_before_its_end() {
             asked.fetch_add(1, Ordering::SeqCst);
             shared.give_token(next.clone());
         };
-        shared.leave(None, want).unwrap().generation
+        shared.leave(want).unwrap().generation
     };
     shared.give_token(Token { valid_for: Duration::from_millis(1_200), ..token(1, 0) });
     assert_eq!(leave(token(2, 3_600)), 1);
@@ -93,17 +92,19 @@ fn a_token_is_replaced_a_twelfth_of_its_life_before_its_end() {
 }
 
 #[test]
-fn a_refused_token_is_not_used_again_by_who_was_refused() {
+fn a_refused_token_is_not_used_again() {
     let shared = shared();
     shared.give_token(token(5, 3_600));
-    assert_eq!(shared.leave(None, |_| panic!("there is one")).unwrap().generation, 5);
+    assert_eq!(shared.leave(|_| panic!("there is one")).unwrap().generation, 5);
     let want = |generation| {
         assert_eq!(generation, Some(5));
         shared.give_token(token(6, 3_600));
     };
-    assert_eq!(shared.leave(Some(5), want).unwrap().generation, 6);
+    shared.refuse(5);
+    assert_eq!(shared.leave(want).unwrap().generation, 6);
     // Who is late with the same refusal finds the newer one.
-    assert_eq!(shared.leave(Some(5), |_| panic!("there is a newer one")).unwrap().generation, 6);
+    shared.refuse(5);
+    assert_eq!(shared.leave(|_| panic!("there is a newer one")).unwrap().generation, 6);
 }
 
 #[test]
@@ -133,12 +134,12 @@ fn without_a_token_every_window_fails_with_the_reason() {
 fn no_more_requests_are_under_way_than_may_be() {
     let shared = Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX, 2));
     shared.give_token(token(1, 3_600));
-    let (first, second) = (shared.leave(None, |_| ()).unwrap(), shared.leave(None, |_| ()).unwrap());
+    let (first, second) = (shared.leave(|_| ()).unwrap(), shared.leave(|_| ()).unwrap());
     let (waiting, left) = (shared.clone(), Arc::new(AtomicU32::new(0)));
     let counted = left.clone();
     let thread = std::thread::spawn(move || {
         for _ in 0..3 {
-            let leave = waiting.leave(None, |_| ()).unwrap();
+            let leave = waiting.leave(|_| ()).unwrap();
             counted.fetch_add(1, Ordering::SeqCst);
             drop(leave);
         }
@@ -156,7 +157,7 @@ fn no_more_requests_are_under_way_than_may_be() {
 fn a_stopped_owner_leaves_nobody_waiting() {
     let shared = shared();
     let waiting = shared.clone();
-    let thread = std::thread::spawn(move || matches!(waiting.leave(None, |_| ()), Err(Nothing::Stopped)));
+    let thread = std::thread::spawn(move || matches!(waiting.leave(|_| ()), Err(Nothing::Stopped)));
     std::thread::sleep(Duration::from_millis(50));
     shared.stop();
     assert!(thread.join().unwrap());

@@ -32,7 +32,7 @@ impl Work {
     fn ask(&mut self) {
         if let Some(window) = self.whole() {
             let query = Query { entity: self.run.entity, on: self.run.on, window };
-            self.line.pool.submit(Job { index: self.run.windows.len(), query, task: Task::Count });
+            self.line.pool.submit(Job { index: 0, query, task: Task::Count });
             self.count = Count::Asked;
             point!("count@asked");
         }
@@ -54,16 +54,12 @@ impl Work {
         self.charge_count(counters)
     }
 
-    /// Hears that there is none. True: the failure was that of the count.
-    pub(super) fn uncounted(&mut self, index: usize, failure: &Failure) -> Result<bool> {
-        if index < self.run.windows.len() {
-            return Ok(false);
-        }
+    /// Hears that there is none.
+    pub(super) fn uncounted(&mut self, failure: &Failure) -> Result<()> {
         let text = format!("qbo_raw: run {} could not be verified: {failure}", self.run.id);
         raise::log(guc::log_level(), text);
         self.count = Count::Told(None);
-        self.charge_count(failure.counters)?;
-        Ok(true)
+        self.charge_count(failure.counters)
     }
 
     /// Puts what QuickBooks has in the whole range beside what the table holds. What goes wrong here is no failure of the

@@ -2,7 +2,7 @@
 
 use qbo_e2e::{Database, RANGE, seconds, wait_until};
 use qbo_sim::{Fault, Options, TokenEvent, TokenMode, When};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn redemptions(db: &Database) -> usize {
     db.sim.token_log().iter().filter(|event| matches!(event, TokenEvent::Redeemed(_))).count()
@@ -138,4 +138,45 @@ fn a_companys_401_for_ever_ends_the_run_soon() {
         db.rows("SELECT error_message FROM raw.backfill_report_invoices").concat().concat()
     );
     assert!(!told.contains("the-token-itself") || told.contains("Token expired"), "{told}");
+}
+
+/// A worker that was told to end while it had spent a token, which a lock keeps it from storing, for so long; and how long
+/// that put the end off.
+fn told_to_end_with_a_token_in_hand(db: &Database, locked: Duration) -> Duration {
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(1)), 1);
+    db.queue("items");
+    wait_until("the refresh is under way", seconds(10), || {
+        db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
+    });
+    let (worker, began) = (db.worker(), Instant::now());
+    let mut holder = db.client();
+    let mut lock = holder.transaction().unwrap();
+    lock.batch_execute("LOCK TABLE raw.qb_config").unwrap();
+    db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+    let until = Instant::now() + locked;
+    while db.has_worker() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(lock);
+    wait_until("the worker is gone", seconds(5), || !db.has_worker());
+    began.elapsed()
+}
+
+#[test]
+fn a_token_that_cannot_be_stored_puts_the_end_off_ten_seconds_at_most() {
+    let db = Database::new();
+    let took = told_to_end_with_a_token_in_hand(&db, seconds(20));
+    assert!(took > seconds(9) && took < seconds(11), "{took:?}");
+    // It is known what may have happened, and the token before the one that was lost still works with Intuit.
+    assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "refreshing");
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+}
+
+#[test]
+fn a_token_is_stored_before_the_end_as_soon_as_a_lock_is_gone() {
+    let db = Database::new();
+    let took = told_to_end_with_a_token_in_hand(&db, seconds(3));
+    assert!(took > seconds(3) && took < seconds(6), "{took:?}");
+    assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "ok");
+    stored_is_newest(&db);
 }
