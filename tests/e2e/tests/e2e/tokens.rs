@@ -111,6 +111,28 @@ fn an_outage_of_the_token_service_keeps_the_token() {
 }
 
 #[test]
+fn a_grant_that_cannot_be_a_token_is_no_answer_and_holds_nobody_up() {
+    let long = "x".repeat(5_000);
+    for (access, refresh) in [
+        ("at", "RT1-with\\na-line"),
+        ("at", "RT1-with\\u0000nothing"),
+        ("at", "RT1 with blanks"),
+        ("at", "RT1-wïth"),
+        ("at", &long),
+        ("at-with\\r\\nX-Header: 1", "RT1-good"),
+        ("at-with\\u0000nothing", "RT1-good"),
+    ] {
+        let db = Database::new();
+        let before = db.value("SELECT refresh_token FROM raw.qb_config");
+        let grant = format!(r#"{{"access_token":"{access}","refresh_token":"{refresh}","expires_in":3600}}"#);
+        db.sim.fault_times(When::Token, Fault::status(200, &grant), 1);
+        db.backfill("items");
+        assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), before, "{grant:.80}");
+        assert_eq!(db.sim.token_requests(), 1, "{grant:.80}");
+    }
+}
+
+#[test]
 fn a_token_that_a_person_writes_during_a_refresh_stays() {
     let db = Database::new();
     db.sim.fault_times(When::Token, Fault::Stall(Duration::from_secs(2)), 1);
