@@ -90,9 +90,9 @@ BEGIN
     RAISE EXCEPTION 'end_date is %', qb_schedule_once.end_date USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'It must not be later than two days after run_at.';
   END IF;
-  IF NOT isfinite(qb_schedule_once.execution_date) THEN
+  IF NOT isfinite(qb_schedule_once.execution_date) OR qb_schedule_once.execution_date >= '262143-01-01 00:00:00+00' THEN
     RAISE EXCEPTION 'execution_date is %', qb_schedule_once.execution_date USING ERRCODE = 'invalid_parameter_value',
-      DETAIL = 'It must be a finite time.';
+      DETAIL = 'It must be a finite time before the year 262143.';
   END IF;
 
   -- Before pg_cron 1.6 schedules are in GMT always; pg_settings leaves settings out that nobody defined.
