@@ -1,6 +1,6 @@
 //! Days and times, and where they end: no finite time breaks a run, and the zone of a session changes nothing.
 
-use qbo_e2e::{Database, RANGE};
+use qbo_e2e::{Database, RANGE, rows};
 use qbo_sim::Options;
 
 fn small() -> Database<'static> {
@@ -53,5 +53,87 @@ fn every_execution_date_is_stored_as_it_is_or_refused() {
         let text = db.value("DELETE FROM cron.job RETURNING command");
         let written = text.split('\'').rev().nth(3).unwrap().to_owned();
         assert_eq!(db.value(&format!("SELECT '{written}'::timestamptz = '{at}'")), "t", "{text}");
+    }
+}
+
+/// Zones with odd offsets, with odd changes, and the two ends of the world.
+const ZONES: &[&str] = &[
+    "Pacific/Kiritimati",
+    "Pacific/Pago_Pago",
+    "America/Los_Angeles",
+    "America/St_Johns",
+    "Asia/Kathmandu",
+    "Europe/Berlin",
+    "Pacific/Apia",
+    "Australia/Lord_Howe",
+    "Antarctica/Troll",
+    "Africa/Casablanca",
+    "<x>-167",
+    "<x>+167:30",
+];
+
+#[test]
+fn the_time_zone_of_a_session_changes_nothing() {
+    let db = small();
+    // With holes, and over days on which clocks change.
+    for range in ["'2025-03-01', '2025-03-20'", "'2025-03-29', '2025-04-07'", "'2025-10-24', '2025-11-03'"] {
+        let run = db.number(&format!("SELECT raw.qb_backfill('items', {range}, 3)"));
+        assert_eq!(db.ended(run), "success");
+    }
+    let looks = [
+        "SELECT g FROM raw.qb_gaps('items', '2025-02-01', '2025-11-30') g",
+        "SELECT c FROM raw.qb_coverage('items', '2025-02-01', '2025-11-30') c",
+        "SELECT d.day, d.status FROM raw.qb_days('items', 'default', 'updated') d ORDER BY 1",
+        "SELECT extract(epoch FROM window_start), extract(epoch FROM window_end) FROM raw.backfill_report_items ORDER BY 1",
+    ];
+    let mut client = db.client();
+    let mut see = |zone: &str| {
+        client.batch_execute(&format!("SET timezone = '{zone}'")).unwrap();
+        looks.map(|look| rows(&mut client, look).unwrap())
+    };
+    let utc = see("UTC");
+    assert!(utc.iter().all(|seen| seen.len() >= 4), "{utc:?}");
+    let mut zones =
+        db.rows("SELECT name FROM pg_timezone_names WHERE name !~ '^(posix|right)/' ORDER BY 1").concat();
+    assert!(zones.len() >= 400, "{}", zones.len());
+    zones.extend(ZONES.iter().map(|zone| (*zone).to_owned()));
+    for zone in &zones {
+        assert_eq!(see(zone), utc, "{zone}");
+    }
+
+    let mut filled = Vec::new();
+    for zone in ZONES {
+        client.batch_execute(&format!("SET timezone = '{zone}'; BEGIN")).unwrap();
+        let fill = "SELECT raw.qb_fill_gaps('items', '2025-03-01', '2025-11-03', 10)";
+        let run = rows(&mut client, fill).unwrap().concat().concat();
+        let windows = format!(
+            "SELECT extract(epoch FROM lower(w)), extract(epoch FROM upper(w)) FROM raw.qb_run, unnest(windows) w WHERE run_id = {run}"
+        );
+        filled.push(rows(&mut client, &windows).unwrap());
+        client.batch_execute("ROLLBACK").unwrap();
+    }
+    assert!(filled[0].len() > 20 && filled.iter().all(|windows| *windows == filled[0]), "{filled:?}");
+
+    for zone in ZONES {
+        client.batch_execute(&format!("SET timezone = '{zone}'")).unwrap();
+        // Windows begin and end at midnight UTC, and go through edge to edge.
+        let queue = format!(
+            "SELECT raw.qb_backfill('items', '2025-03-28', '2025-04-01', 2, execution_date => '2025-03-30 02:30 {}')",
+            if zone.starts_with('<') { "UTC" } else { zone }
+        );
+        let run: i64 = rows(&mut client, &queue).unwrap()[0][0].parse().unwrap();
+        assert_eq!(db.ended(run), "success", "{zone}");
+        assert_eq!(
+            db.rows(&format!(
+                "SELECT window_start AT TIME ZONE 'UTC', window_end AT TIME ZONE 'UTC' FROM raw.backfill_report_items
+                  WHERE run_id = {run} ORDER BY 1"
+            )),
+            [
+                ["2025-03-28 00:00:00", "2025-03-30 00:00:00"],
+                ["2025-03-30 00:00:00", "2025-04-01 00:00:00"],
+                ["2025-04-01 00:00:00", "2025-04-02 00:00:00"]
+            ],
+            "{zone}"
+        );
     }
 }
