@@ -161,3 +161,20 @@ fn a_companys_401_for_ever_ends_the_run_soon() {
     );
     assert!(!told.contains("the-token-itself") || told.contains("Token expired"), "{told}");
 }
+
+#[test]
+fn a_connection_that_is_deleted_under_its_run_ends_it() {
+    // Without a token there is nothing to go on with; with one the run needs the row no more.
+    for (endpoint, status) in [(When::Token, "blocked_auth"), (When::Always, "success")] {
+        let db = Database::new();
+        db.sim.fault_times(endpoint.clone(), Fault::Stall(Duration::from_secs(1)), 1);
+        let run = db.queue("invoices");
+        wait_until("it waits for an answer", seconds(10), || match endpoint {
+            When::Token => db.sim.token_calls() > 0,
+            _ => db.sim.request_count() > 0,
+        });
+        db.exec("DELETE FROM raw.qb_config");
+        assert_eq!(db.ended(run), status, "{endpoint:?}: {}", db.of_run(run, "error_message"));
+        wait_until("the worker left", seconds(10), || !db.has_worker());
+    }
+}
