@@ -1,6 +1,6 @@
 //! Days and times, and where they end: no finite time breaks a run, and the zone of a session changes nothing.
 
-use qbo_e2e::{Database, RANGE, rows};
+use qbo_e2e::{Database, RANGE, rows, seconds, wait_until};
 use qbo_sim::Options;
 
 fn small() -> Database<'static> {
@@ -136,4 +136,28 @@ fn the_time_zone_of_a_session_changes_nothing() {
             "{zone}"
         );
     }
+}
+
+#[test]
+fn a_run_outlives_a_clock_that_was_set_back() {
+    let db = small();
+    // Asked for, and put aside, while the clock was a month ahead. Nobody is asked to wait for longer than a day.
+    db.exec(
+        "INSERT INTO raw.qb_run (connection, entity, start_date, end_date, chunk_days, page_size, window_on, requested_by,
+                                 windows, windows_total, requested_at, not_before)
+         SELECT 'default', 'items', '2025-07-01', current_date + 30, 1000, 100, 'updated', current_user,
+                w, 1, now() + interval '29 days', now() + interval '30 days'
+           FROM date_trunc('day', now(), 'UTC') today CROSS JOIN LATERAL
+                (VALUES (NULL::tstzrange[]), (ARRAY[tstzrange(today + interval '29 days', today + interval '30 days')])) v (w)",
+    );
+    db.exec("SELECT raw.qb_tick()");
+    for run in [1, 2] {
+        assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    }
+    db.check_equal("items", "Item");
+    // What QuickBooks asked for is kept to.
+    db.exec("UPDATE raw.qb_run SET status = 'queued', not_before = now() + interval '23 hours' WHERE run_id = 1; SELECT raw.qb_tick()");
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    assert_eq!(db.of_run(1, "status"), "queued");
+    assert!(db.value("SELECT \"left\" FROM raw.qb_progress").starts_with("waits "));
 }
