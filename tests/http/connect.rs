@@ -35,13 +35,13 @@ fn an_address_that_drops_everything_takes_the_time_to_connect() {
     let url = format!("http://{}", deaf.address);
     let (lost, took) = lose(&url);
     assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
-    assert!(took >= SHORT && took < 3 * SHORT, "{took:?}");
+    assert!(took >= SHORT && took < 5 * SHORT, "{took:?}");
 
     let start = Instant::now();
     let (agent, hosts) = agent_for(&url, &short());
     let answer = oauth::refresh(&agent, &hosts.oauth, "c", &Secret::new("s"), &Secret::new("r"));
     assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{answer:?}");
-    assert!(start.elapsed() < 3 * SHORT, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 5 * SHORT, "{:?}", start.elapsed());
 
     // A window: every try takes that long, and there are four.
     let start = Instant::now();
@@ -52,7 +52,7 @@ fn an_address_that_drops_everything_takes_the_time_to_connect() {
     let failure = outcomes[&0].failure();
     assert_eq!((failure.code.as_str(), failure.counters.requests), ("connection_failed", 4));
     assert!(failure.message.contains("cannot be reached") && failure.hint.is_some(), "{failure:?}");
-    assert!(start.elapsed() < 8 * SHORT, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 16 * SHORT, "{:?}", start.elapsed());
 }
 
 /// Set where the test has its network.
@@ -151,7 +151,7 @@ fn a_name_is_lost(zone: Zone, at_least: Duration) {
     let (lost, took) = lose("https://quickbooks.example");
     assert_eq!(lost.kind, LostKind::Dns, "{}", lost.message);
     assert!(lost.message.contains("cannot be resolved"), "{}", lost.message);
-    assert!(took >= at_least && took < at_least + 2 * SHORT, "{took:?}");
+    assert!(took >= at_least && took < at_least + 5 * SHORT, "{took:?}");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_name_server_that_babbles_takes_the_time_to_connect_at_most() {
         name_server(Zone::Garbage);
         let (lost, took) = lose("https://quickbooks.example");
         assert_eq!(lost.kind, LostKind::Dns, "{}", lost.message);
-        assert!(took < 3 * SHORT, "{took:?}");
+        assert!(took < 5 * SHORT, "{took:?}");
     });
 }
 
@@ -202,7 +202,7 @@ fn a_name_server_that_says_nothing_does_not_hold_up_a_stop() {
         drop(pool);
         assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
         let took = until("the threads end", || threads.strong_count() == 0);
-        assert!(took < Duration::from_millis(1_500), "{took:?}");
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
     });
 }
 
@@ -248,7 +248,7 @@ fn an_ipv6_address_that_is_dead_is_passed_over_in_time() {
         let reply = ask(&url, &settings).unwrap();
         assert_eq!((reply.status, sim.request_count()), (401, 1));
         let took = start.elapsed();
-        assert!(took > SHORT / 2 && took < 2 * SHORT, "{took:?}");
+        assert!(took > SHORT / 2 && took < 5 * SHORT, "{took:?}");
     });
 }
 
@@ -276,11 +276,11 @@ fn a_network_that_goes_away_ends_with_the_time_of_the_request() {
         cut_the_network();
         let lost = asking.join().unwrap().unwrap_err();
         assert_eq!(lost.kind, LostKind::Timeout, "{}", lost.message);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         // And then there is no way to anybody.
         let (lost, took) = lose(&server.url);
         assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
-        assert!(took < 3 * SHORT, "{took:?}");
+        assert!(took < 5 * SHORT, "{took:?}");
     });
 }
 

@@ -95,7 +95,7 @@ fn what_is_left_behind_an_answer_is_not_the_next_one() {
                 }
                 _ => say(socket, good(&turn)),
             });
-            let short = Settings { request_timeout: Duration::from_millis(700), ..settings() };
+            let short = Settings { request_timeout: Duration::from_secs(1), ..settings() };
             let asker = Asker::new(&server, short);
             let answer = asker.ask();
             if let Ok(reply) = &answer {
@@ -116,7 +116,7 @@ fn what_is_left_behind_an_answer_is_not_the_next_one() {
 #[test]
 fn the_rest_of_an_answer_that_was_given_up_is_not_the_next_one() {
     let small = Settings {
-        request_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_millis(700),
         max_body_size: 1_000,
         connect_timeout: Duration::from_secs(2),
         ..settings()
@@ -209,7 +209,7 @@ fn a_connection_that_died_costs_one_request() {
             }
             empty_page(socket)
         });
-        let settings = Settings { request_timeout: Duration::from_millis(400), ..settings() };
+        let settings = Settings { request_timeout: Duration::from_secs(1), ..settings() };
         let outcomes = bench(&server, settings).fetch(&windows(3, 7));
         let costs: Vec<_> = outcomes
             .values()

@@ -70,11 +70,11 @@ fn plain_text_on_the_port_of_tls_is_an_error_of_tls() {
 #[test]
 fn older_versions_of_tls_are_not_spoken() {
     for version in [[3, 0], [3, 1], [3, 2]] {
-        // A hello of the server (RFC 5246, section 7.4.1.3) in that version, with AES-128-CBC; and an alert that says the same.
+        // A hello of the server (RFC 5246, section 7.4.1.3) that is good but for the version; and an alert that says the same.
         let mut hello = [2, 0, 0, 38].to_vec();
         hello.extend(version);
         hello.extend([7; 32]);
-        hello.extend([0, 0, 0x2f, 0]);
+        hello.extend([0, 0xc0, 0x2f, 0]);
         for (kind, content) in [(22, hello), (21, vec![2, 70])] {
             let record = [&[kind, version[0], version[1], 0, content.len() as u8], &content[..]].concat();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
