@@ -48,7 +48,7 @@ BEGIN
     RETURN;
   END IF;
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
-  -- fetched while the day still went on does not have all of it.
+  -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (d.day) d.day,
            CASE WHEN p.status = 'error' THEN 'failed'
@@ -59,8 +59,8 @@ BEGIN
       FROM %s p
       LEFT JOIN raw.qb_run r ON r.run_id = p.run_id
      CROSS JOIN LATERAL (
-       SELECT CASE p.status WHEN 'error' THEN p.window_start ELSE p.window_start + interval '1 day' - interval '1 microsecond' END AS first,
-              CASE p.status WHEN 'error' THEN p.window_end - interval '1 microsecond' ELSE p.window_end - interval '1 day' END AS last) b
+       SELECT CASE p.status WHEN 'error' THEN p.window_start ELSE p.window_start + interval '24 hours' - interval '1 microsecond' END AS first,
+              CASE p.status WHEN 'error' THEN p.window_end - interval '1 microsecond' ELSE p.window_end - interval '24 hours' END AS last) b
      CROSS JOIN LATERAL (
        SELECT ((b.first AT TIME ZONE 'UTC')::date + n) AS day
          FROM generate_series(0, (b.last AT TIME ZONE 'UTC')::date - (b.first AT TIME ZONE 'UTC')::date) n) d

@@ -86,6 +86,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer that is read.
 const MOST: u64 = 1 << 20;
 
+/// The config table takes no longer refresh token, in bytes.
+const LONGEST_REFRESH: usize = 4_096;
+
 /// No expiry lies further ahead than this; what says so is a mistake.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
@@ -223,19 +226,27 @@ fn granted(token: &IntuitToken) -> TokenAnswer {
     if access.is_empty() {
         return TokenAnswer::Unknown { message: "the answer has no access token".to_owned() };
     }
+    let refresh = token.refresh_token.as_ref().map(|token| token.secret()).filter(|token| !token.is_empty());
+    if !is_token(access) || refresh.is_some_and(|token| !is_token(token) || token.len() > LONGEST_REFRESH) {
+        let message =
+            "the answer has a token with blanks or control characters in it, or one that is far too long";
+        return TokenAnswer::Unknown { message: message.to_owned() };
+    }
     let ahead =
         |seconds: &Option<Seconds>| seconds.as_ref().and_then(Seconds::ahead).map(|life| life.min(LONGEST));
     TokenAnswer::Granted(Grant {
         access: Secret::new(access.as_str()),
-        refresh: token
-            .refresh_token
-            .as_ref()
-            .map(|token| Secret::new(token.secret().as_str()))
-            .filter(|token| !token.is_empty()),
+        refresh: refresh.map(|token| Secret::new(token.as_str())),
         expires_in: ahead(&token.expires_in).unwrap_or(LIFE.0).clamp(LIFE.0, LIFE.1),
         refresh_expires_in: ahead(&token.x_refresh_token_expires_in),
         refresh_hard_expires_in: ahead(&token.x_refresh_token_hard_expires_in),
     })
+}
+
+/// What can be sent in a header and be stored. Anything else is no token that Intuit gave: taken for one, it would be kept in
+/// memory for ever, because the config table does not take it.
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Carries a request of the oauth2 crate. The extra header asks Intuit to say when the authorization ends for good.

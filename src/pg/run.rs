@@ -49,6 +49,9 @@ impl Tally {
 /// Connections that have work to do; without an id its configuration is gone. The one that was worked on longest ago comes
 /// first, so that many companies share few workers evenly.
 ///
+/// A run that QuickBooks asked to wait is put aside for a day at most: what is to wait for longer was put aside by a clock that
+/// has been set back since.
+///
 /// Work is a run, or a refresh token that nobody uses: Intuit lets it end after a hundred days without use, so it is
 /// renewed when half of that is over; after a failure, an hour later again.
 pub fn due() -> Result<Vec<(String, Option<i32>)>> {
@@ -56,7 +59,8 @@ pub fn due() -> Result<Vec<(String, Option<i32>)>> {
         "SELECT w.connection, c.connection_id
            FROM (SELECT r.connection, pg_catalog.min(r.run_id) AS first FROM raw.qb_run r
                   WHERE r.status IN ('queued', 'running')
-                    AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+                    AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+                         OR r.not_before OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '25 hours'::interval))
                   GROUP BY r.connection
                  UNION
                  SELECT i.connection, NULL FROM raw.qb_config i WHERE raw.qb_token_is_idle(i)
@@ -91,13 +95,17 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
           WHERE r.run_id OPERATOR(pg_catalog.=) (
                 SELECT q.run_id FROM raw.qb_run q
                  WHERE q.connection OPERATOR(pg_catalog.=) $1 AND q.status IN ('queued', 'running')
-                   AND (q.not_before IS NULL OR q.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+                   AND (q.not_before IS NULL OR q.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+                        OR q.not_before OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '25 hours'::interval))
                  ORDER BY q.run_id LIMIT 1)
             AND r.status IN ('queued', 'running')
          RETURNING r.run_id",
     );
     Ok(spi::write(&statement, &[connection.into()], |row| row.need(1))?.into_iter().next())
 }
+
+/// A range was checked against the clock when it was asked for; the clock may have been set back since.
+const ANY_DAY: NaiveDate = NaiveDate::MAX;
 
 /// Reads a run that was taken up, and checks that whoever asked for it still may.
 pub fn load(id: i64) -> Result<Run> {
@@ -117,7 +125,7 @@ pub fn load(id: i64) -> Result<Run> {
     );
     let named = spi::read(&named, &[id.into()], |row| window(&row))?;
     if !named.is_empty() {
-        run.windows = window::listed(named, time::now().date_naive())?;
+        run.windows = window::listed(named, ANY_DAY)?;
     }
     Ok(run)
 }
@@ -145,7 +153,7 @@ fn read(id: i64, row: &Row) -> Result<Run> {
     Ok(Run {
         id,
         entity: Entity::find(&row.need::<String>(1)?)?,
-        windows: Range::new(day(2)?, day(3)?, row.need(4)?, time::now().date_naive())?.windows().collect(),
+        windows: Range::new(day(2)?, day(3)?, row.need(4)?, ANY_DAY)?.windows().collect(),
         page_size: u32::try_from(row.need::<i32>(5)?).unwrap_or(1),
         on: WindowOn::parse(&row.need::<String>(6)?)?,
         execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),

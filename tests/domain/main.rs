@@ -6,6 +6,7 @@
 mod entity;
 mod fault;
 mod fetch;
+mod fetch_clock;
 mod fetch_poison;
 mod fetch_trouble;
 mod model;

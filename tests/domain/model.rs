@@ -175,20 +175,29 @@ impl Story {
 const ENDLESS: usize = 20_000;
 
 /// Drives a machine to its end; `answer` gets the number of the request, from 0, and what is asked for.
-pub fn talk(limits: Limits, mut answer: impl FnMut(usize, Slice) -> Event) -> Story {
+pub fn talk(limits: Limits, answer: impl FnMut(usize, Slice) -> Event) -> Story {
+    talk_at(limits, now, answer)
+}
+
+/// The same with a clock, which is looked at before every step.
+pub fn talk_at(
+    limits: Limits,
+    mut clock: impl FnMut() -> DateTime<Utc>,
+    mut answer: impl FnMut(usize, Slice) -> Event,
+) -> Story {
     let mut machine = fetch(limits);
     let mut story = Story::default();
     let mut event = Event::Start;
     loop {
         let before = story.sent.len();
         let mut next = None;
-        for effect in machine.step(event, now(), 0.0) {
+        for effect in machine.step(event, clock(), 0.0) {
             let event = story.take(effect);
             assert!(next.is_none() || event.is_none(), "two things to wait for");
             next = next.or(event);
         }
         if story.end.is_some() {
-            assert!(machine.step(Event::Waited, now(), 0.0).is_empty());
+            assert!(machine.step(Event::Waited, clock(), 0.0).is_empty());
             return story;
         }
         assert!(story.sent.len() < ENDLESS, "it goes on without end: {:?}", &story.sent[ENDLESS - 20..]);

@@ -1,7 +1,9 @@
 //! Windows tile the range of a run exactly, and arguments that make no range are refused.
 
-use chrono::{Days, NaiveDate, TimeDelta, Timelike};
-use qbo_raw::domain::window::{Range, WindowOn};
+use super::page::listed;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Timelike, Utc};
+use qbo_raw::domain::page::Row;
+use qbo_raw::domain::window::{Range, Window, WindowOn};
 use qbo_raw::error::Error;
 
 fn day(year: i32, month: u32, day: u32) -> NaiveDate {
@@ -64,6 +66,74 @@ fn a_moment_lies_in_exactly_one_window() {
         let holding = windows.iter().filter(|window| window.start <= moment && moment < window.end).count();
         assert_eq!(holding, 1, "{moment}");
     }
+}
+
+/// The time of a record as a company writes it, read back from its page.
+fn read(text: &str) -> Option<DateTime<Utc>> {
+    match listed(&format!(r#"{{"Id":"1","MetaData":{{"LastUpdatedTime":"{text}"}}}}"#)).rows() {
+        [Row::Record(record)] => record.updated,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn in_every_time_zone_a_record_lies_in_exactly_one_window() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut looked_at = 0;
+    for zone in chrono_tz::TZ_VARIANTS {
+        for _ in 0..4 {
+            let first = day(1990, 1, 1) + Days::new(random.u64(0..13_000));
+            let last = first + Days::new(random.u64(0..200));
+            let range = Range::new(first, last.min(today()), random.i32(1..40), today()).unwrap();
+            let windows: Vec<_> = range.windows().collect();
+            // A second around each bound; hours around midnight there, and around the changes of its clocks.
+            let near = windows.iter().flat_map(|window| [-1, 0, 1].map(|second| (window.start, second)));
+            let there = (0..20).map(|_| (range.whole().start, random.i64(0..200 * 86_400)));
+            for (from, seconds) in near.chain(there).collect::<Vec<_>>() {
+                let moment = from + TimeDelta::try_seconds(seconds).unwrap();
+                let text = moment.with_timezone(&zone).to_rfc3339();
+                let read = read(&text);
+                assert_eq!(read, Some(moment), "{zone}: {text}");
+                let holding =
+                    windows.iter().filter(|window| window.start <= moment && moment < window.end).count();
+                let within = range.whole().start <= moment && moment < range.whole().end;
+                assert_eq!(holding, usize::from(within), "{zone}: {text} in {windows:?}");
+                looked_at += 1;
+            }
+        }
+    }
+    assert!(chrono_tz::TZ_VARIANTS.len() >= 400 && looked_at > 50_000, "{looked_at}");
+}
+
+#[test]
+fn windows_that_are_named_are_taken_in_order_or_refused() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..20_000 {
+        let start = day(2026, 1, 1).and_time(chrono::NaiveTime::MIN).and_utc();
+        let given: Vec<_> = (0..random.usize(1..5))
+            .map(|_| {
+                let start = start + TimeDelta::try_hours(random.i64(0..48)).unwrap();
+                Window { start, end: start + TimeDelta::try_hours(random.i64(-1..12)).unwrap() }
+            })
+            .collect();
+        let overlap = |a: &Window, b: &Window| a.start < b.end && b.start < a.end;
+        let good = given.iter().all(|window| window.start < window.end)
+            && given.iter().enumerate().all(|(at, a)| given[at + 1..].iter().all(|b| !overlap(a, b)));
+        match qbo_raw::domain::window::listed(given.clone(), today()) {
+            Ok(windows) => {
+                taken += 1;
+                let mut sorted = given.clone();
+                sorted.sort();
+                assert!(good && windows == sorted, "round {round}: {given:?}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!good && error.sqlstate() == "22023", "round {round}: {error} for {given:?}");
+            }
+        }
+    }
+    assert!(taken > 2_000 && refused > 2_000, "{taken} taken, {refused} refused");
 }
 
 #[test]

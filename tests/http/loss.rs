@@ -2,9 +2,12 @@
 
 use crate::bench::{Bench, Setup, ask, settings, simulator, windows};
 use crate::script::Script;
+use qbo_raw::domain::entity::Entity;
 use qbo_raw::domain::fetch::LostKind;
+use qbo_raw::domain::page;
 use qbo_raw::http::agent::Settings;
 use qbo_sim::{Fault, When};
+use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -65,6 +68,49 @@ fn damaged_compression_is_told_from_a_broken_connection() {
 }
 
 #[test]
+fn an_encoding_that_nobody_asked_for_is_no_page() {
+    let invoices = Entity::find("invoices").unwrap();
+    for encoding in ["br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br", "x", "identity, x"] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\n\r\n",
+            GZIP.len()
+        );
+        match ask(&Script::closing([head.as_bytes(), GZIP].concat()).url, &settings()) {
+            Ok(reply) => assert!(page::read(invoices, reply.body).is_err(), "{encoding}"),
+            Err(lost) => assert_eq!(lost.kind, LostKind::Encoding, "{encoding}: {}", lost.message),
+        }
+    }
+    // What is not encoded may say so.
+    let plain =
+        "HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 20\r\n\r\n{\"QueryResponse\":{}}";
+    assert!(page::read(invoices, ask(&Script::closing(plain).url, &settings()).unwrap().body).is_ok());
+}
+
+#[test]
+fn a_change_of_protocol_is_no_answer() {
+    let short = Settings { request_timeout: Duration::from_millis(300), ..settings() };
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 199 Whatever\r\n\r\n",
+    ] {
+        let start = Instant::now();
+        match ask(&Script::holding(answer).url, &short) {
+            Ok(reply) => assert!(reply.status != 200, "{answer}"),
+            Err(lost) => assert!(lost.kind != LostKind::TooLarge, "{answer}: {}", lost.message),
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "{answer}");
+    }
+}
+
+#[test]
+fn headers_that_are_no_text_are_left_out() {
+    let answer = b"HTTP/1.1 503 Busy\r\nRetry-After: \xff\r\nintuit_tid: \xe9\r\nDate: \x80\r\nContent-Length: 0\r\n\r\n";
+    let reply = ask(&Script::closing(&answer[..]).url, &settings()).unwrap();
+    assert_eq!((reply.status, reply.retry_after, reply.intuit_tid, reply.date), (503, None, None, None));
+}
+
+#[test]
 fn what_is_not_http_is_a_protocol_error() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-A: b\r\n".repeat(10_000));
     let long = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "b".repeat(100_000));
@@ -77,6 +123,16 @@ fn what_is_not_http_is_a_protocol_error() {
     ] {
         let lost = lost_to(answer);
         assert_eq!(lost.kind, LostKind::Protocol, "{:.40}: {}", answer, lost.message);
+    }
+}
+
+#[test]
+fn what_is_odd_and_right_is_an_answer() {
+    for name in ["http-1.0", "early-hints"] {
+        let sim = simulator(|_| {});
+        sim.fault(When::Always, Fault::named(name).unwrap());
+        let reply = ask(sim.url(), &settings()).unwrap();
+        assert_eq!((reply.status, reply.body.as_slice()), (200, &b"{\"QueryResponse\":{}}"[..]), "{name}");
     }
 }
 
@@ -107,6 +163,51 @@ fn a_stall_ends_with_the_time_of_the_request() {
         let lost = ask(&server.url, &short).unwrap_err();
         assert_eq!(lost.kind, LostKind::Timeout, "{answer:?}: {}", lost.message);
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+}
+
+/// Answers that never end: what comes first, and what comes again and again, a little at a time.
+pub const TRICKLES: &[(&str, &[u8])] = &[
+    ("", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ("HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    ("HTTP/1.1 200 OK\r\nX-A: ", b"b"),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" "),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n"),
+    // An empty block of deflate: bytes come, and nothing comes of them.
+    (GZIP_HEAD, b"\x00\x00\x00\xff\xff"),
+    ("HTTP/1.1 200 OK\r\n\r\n", b" "),
+];
+
+const GZIP_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+
+/// A server that trickles like that.
+pub fn trickling(first: &'static str, drop: &'static [u8]) -> Script {
+    Script::talking(move |_, socket| {
+        let head: &[u8] = if first == GZIP_HEAD { &GZIP[..10] } else { b"" };
+        let mut alive = socket.write_all(&[first.as_bytes(), head].concat()).is_ok();
+        while alive {
+            alive = socket.write_all(drop).is_ok();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    })
+}
+
+#[test]
+fn an_answer_that_trickles_does_not_extend_the_time() {
+    let short = Settings { request_timeout: Duration::from_millis(400), ..settings() };
+    for (first, drop) in TRICKLES {
+        let server = trickling(first, drop);
+        let start = Instant::now();
+        let lost = ask(&server.url, &short).expect_err(first);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(2), "{first:?} {drop:?}: {took:?}");
+        // What no HTTP can be is said before the time is up.
+        let time = lost.kind == LostKind::Timeout && took >= short.request_timeout;
+        assert!(time || lost.kind == LostKind::Protocol, "{first:?} {drop:?}: {lost:?}");
     }
 }
 
@@ -161,8 +262,12 @@ const SPOILED: &[&str] = &[
     "reset-status",
     "reset-headers",
     "reset-in-body:300",
+    "reset-end",
     "truncate:300",
     "length:100",
+    "length:-100",
+    "two-lengths",
+    "length-and-chunks",
     "bad-chunk",
     "no-last-chunk",
     "short-gzip",
@@ -176,9 +281,21 @@ const SPOILED: &[&str] = &[
     "garbage",
     "http-0.9",
     "http-2",
+    "until-close",
     "many-headers",
     "huge-header",
     "bad-header",
+    "204",
+    "206",
+    "999",
+    "bom",
+    "trailing-garbage",
+    "two-documents",
+    "invalid-utf8",
+    "utf-16",
+    "429",
+    "200-throttle",
+    "401",
     "500",
     "502",
     "503",
@@ -217,7 +334,13 @@ fn a_loss_that_stays_fails_the_window_by_its_name() {
         ("bad-gzip", "bad_encoding", 4),
         ("503", "http_503", 4),
         ("redirect:https://example.com/", "unexpected_redirect", 1),
+        ("redirect-308:https://example.com/", "unexpected_redirect", 1),
+        ("304", "unexpected_redirect", 1),
         ("403", "forbidden", 1),
+        ("204", "not_json", 4),
+        ("206", "not_json", 4),
+        ("999", "http_999", 4),
+        ("length:-100", "bad_encoding", 4),
         // 100 records, 50, 25, 12, 6, 3, 1.
         ("gzip-bomb:20000000", "body_too_large", 7),
     ] {

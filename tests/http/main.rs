@@ -5,11 +5,13 @@
 
 mod agent;
 mod bench;
+mod connect;
 mod hosts;
 mod loss;
 mod oauth;
 mod pace;
 mod proxy;
+mod reuse;
 mod script;
 mod spool;
 mod stop;

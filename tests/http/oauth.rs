@@ -110,6 +110,15 @@ fn only_intuit_saying_so_is_a_rejection() {
         ("200 OK", r#"{"access_token":"at""#),
         ("200 OK", r#"{"refresh_token":"RT1-new","expires_in":3600}"#),
         ("200 OK", r#"{"access_token":""}"#),
+        // What can be neither sent nor stored.
+        ("200 OK", r#"{"access_token":"a\r\nX-Other: b","refresh_token":"RT1-new"}"#),
+        ("200 OK", r#"{"access_token":"a\u0000b","refresh_token":"RT1-new"}"#),
+        ("200 OK", r#"{"access_token":"a b"}"#),
+        ("200 OK", r#"{"access_token":"at","refresh_token":"RT1\nnew"}"#),
+        ("200 OK", r#"{"access_token":"at","refresh_token":"RT1\u0000new"}"#),
+        ("200 OK", r#"{"access_token":"at","refresh_token":"RT1-n\u00e9w"}"#),
+        ("200 OK", r#"{"access_token":"at","refresh_token":" "}"#),
+        ("200 OK", &format!(r#"{{"access_token":"at","refresh_token":"{}"}}"#, "x".repeat(4_097))),
         ("302 Found", ""),
         ("400 Bad Request", "<html></html>"),
         ("400 Bad Request", r#"{"error":"temporarily_unavailable"}"#),
@@ -119,8 +128,12 @@ fn only_intuit_saying_so_is_a_rejection() {
         ("503 Unavailable", r#"{"access_token":"at"}"#),
     ] {
         let answer = answer(status, body);
-        assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{status} {body}: {answer:?}");
+        assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{status} {body:.80}: {answer:?}");
+        assert!(!format!("{answer:?}").contains("RT1"), "{answer:?}");
     }
+    let longest = "!".repeat(4_096);
+    let body = format!(r#"{{"access_token":"~{longest}","refresh_token":"{longest}"}}"#).replace('!', "#");
+    assert_eq!(grant(&body).refresh.unwrap().expose().len(), 4_096);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Stopping: at once for who stops, and within 100 ms for the threads, whatever they wait for.
 
 use crate::bench::{Bench, Setup, settings, simulator, until, windows};
-use crate::script::Script;
+use crate::loss::{TRICKLES, trickling};
+use crate::script::{Deaf, Script};
 use qbo_raw::domain::retry::Backoff;
 use qbo_raw::domain::secret::Secret;
 use qbo_raw::domain::token::Token;
 use qbo_raw::http::agent::Settings;
 use qbo_raw::http::pool::Message;
 use qbo_sim::{Fault, When};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -107,15 +108,15 @@ fn a_request_that_stalls_is_cut_off() {
 
 #[test]
 fn an_answer_that_trickles_is_cut_off() {
-    let sim = simulator(|_| {});
-    sim.fault(When::Always, Fault::Slow(Duration::from_millis(20)));
-    let mut bench = Bench::start(&sim, patient());
-    let token = bench.renew();
-    bench.pool.give_token(token);
-    bench.submit(&windows(4, 7));
-    until("all have asked", || sim.request_count() == 4);
-    std::thread::sleep(Duration::from_millis(300));
-    stop("trickle", bench, AT_ONCE);
+    for (first, drop) in TRICKLES {
+        let server = trickling(first, drop);
+        let bench = Bench::at(&server.url, None, patient());
+        give(&bench);
+        bench.submit(&windows(4, 7));
+        until("all have asked", || server.requests().len() == 4);
+        std::thread::sleep(Duration::from_millis(50));
+        stop(&format!("{first:?} {drop:?}"), bench, AT_ONCE);
+    }
 }
 
 #[test]
@@ -130,15 +131,9 @@ fn a_handshake_that_stalls_is_cut_off() {
 
 #[test]
 fn a_connection_that_is_not_taken_holds_nobody_up() {
-    // A full queue of connections: the system drops what comes next, as a firewall does.
-    let full = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = full.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(socket) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
-        queue.push(socket);
-    }
+    let deaf = Deaf::at("127.0.0.1:0");
     let settings = Settings { connect_timeout: Duration::from_millis(1_500), ..settings() };
-    let bench = Bench::at(&format!("http://{address}"), None, Setup { settings, ..patient() });
+    let bench = Bench::at(&format!("http://{}", deaf.address), None, Setup { settings, ..patient() });
     give(&bench);
     bench.submit(&windows(4, 7));
     std::thread::sleep(Duration::from_millis(300));

@@ -4,6 +4,7 @@ use crate::bench::{Bench, Setup, ask, settings, simulator, windows};
 use qbo_raw::domain::fetch::LostKind;
 use qbo_raw::http::agent::Settings;
 use qbo_sim::{Certificate, Sim};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,14 @@ fn trusting(sim: &Sim) -> Settings {
 
 #[test]
 fn windows_come_over_tls_when_the_authority_is_named() {
-    let sim = simulator(|options| options.tls = true);
-    assert!(sim.url().starts_with("https://"));
-    let mut bench = Bench::start(&sim, Setup { settings: trusting(&sim), ..Setup::default() });
-    let outcomes = bench.fetch(&windows(3, 7));
-    assert!(outcomes.values().map(|outcome| outcome.ids().len()).sum::<usize>() > 50);
+    for certificate in [Certificate::Good, Certificate::Intermediate] {
+        let sim = simulator(|options| (options.tls, options.certificate) = (true, certificate));
+        assert!(sim.url().starts_with("https://"));
+        let mut bench = Bench::start(&sim, Setup { settings: trusting(&sim), ..Setup::default() });
+        let outcomes = bench.fetch(&windows(3, 7));
+        let came = outcomes.values().map(|outcome| outcome.ids().len()).sum::<usize>();
+        assert!(came > 50, "{certificate:?}: {came}");
+    }
 }
 
 #[test]
@@ -40,14 +44,7 @@ fn an_unknown_authority_gets_nothing_and_is_asked_three_times_at_most() {
 
 #[test]
 fn nothing_is_sent_to_a_server_that_cannot_be_trusted() {
-    for certificate in [
-        Certificate::Expired,
-        Certificate::NotYetValid,
-        Certificate::OtherHost,
-        Certificate::SelfSigned,
-        Certificate::Stranger,
-        Certificate::ClientWanted,
-    ] {
+    for certificate in Certificate::BAD {
         let sim = simulator(|options| (options.tls, options.certificate) = (true, certificate));
         let lost = ask(sim.url(), &trusting(&sim)).expect_err("an answer came");
         // That a certificate of ours is wanted is said after the handshake, in TLS 1.3: a broken connection by then.
@@ -68,6 +65,37 @@ fn plain_text_on_the_port_of_tls_is_an_error_of_tls() {
         assert!(matches!(lost.kind, LostKind::Tls | LostKind::Connect | LostKind::Reset), "{lost:?}");
     }
     assert_eq!(sim.request_count(), 0);
+}
+
+#[test]
+fn older_versions_of_tls_are_not_spoken() {
+    for version in [[3, 0], [3, 1], [3, 2]] {
+        // A hello of the server (RFC 5246, section 7.4.1.3) that is good but for the version; and an alert that says the same.
+        let mut hello = [2, 0, 0, 38].to_vec();
+        hello.extend(version);
+        hello.extend([7; 32]);
+        hello.extend([0, 0xc0, 0x2f, 0]);
+        for (kind, content) in [(22, hello), (21, vec![2, 70])] {
+            let record = [&[kind, version[0], version[1], 0, content.len() as u8], &content[..]].concat();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("https://{}", listener.local_addr().unwrap());
+            let server = std::thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut said = vec![0; 5];
+                socket.read_exact(&mut said).unwrap();
+                said.resize(5 + usize::from(said[3]) * 256 + usize::from(said[4]), 0);
+                socket.read_exact(&mut said[5..]).unwrap();
+                socket.write_all(&record).unwrap();
+                socket.read_to_end(&mut said).unwrap();
+                said
+            });
+            let lost = ask(&url, &settings()).expect_err("an answer came");
+            assert_eq!(lost.kind, LostKind::Tls, "{version:?}: {}", lost.message);
+            let said = server.join().unwrap();
+            let token = said.windows(7).any(|bytes| bytes == b"a-token");
+            assert!(said[0] == 22 && !token, "a hello, and nothing secret: {said:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Whole windows: what comes out is what the company holds.
 
-use crate::bench::{Bench, Setup, simulator, windows};
+use crate::bench::{Bench, Outcome, Setup, simulator, windows};
+use crate::script::Script;
+use qbo_raw::domain::secret::Secret;
+use qbo_raw::domain::token::Token;
 use qbo_raw::http::agent::Settings;
 use qbo_sim::{Action, Fault, Sim, When};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn every_record_comes_once_and_byte_for_byte() {
@@ -74,7 +78,37 @@ fn a_window_whose_records_move_is_read_again() {
     wanted.sort_unstable();
     assert_eq!(outcomes[&0].ids(), wanted);
     match &outcomes[&0] {
-        crate::bench::Outcome::Fetched { counters, .. } => assert_eq!(counters.rereads, 1),
-        crate::bench::Outcome::Failed(failure) => panic!("{failure:?}"),
+        Outcome::Fetched { counters, .. } => assert_eq!(counters.rereads, 1),
+        Outcome::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
+#[test]
+fn the_clock_of_the_other_side_may_be_wrong() {
+    let mut truth = Vec::new();
+    for days in [0, -366, -1, 1, 366] {
+        let sim = simulator(|options| options.clock_skew = chrono::TimeDelta::days(days));
+        let mut bench = Bench::start(&sim, Setup { page_size: 30, ..Setup::default() });
+        let outcomes = bench.fetch(&windows(1, 14));
+        match &outcomes[&0] {
+            Outcome::Fetched { counters, .. } => assert_eq!(counters.retries, 0, "{days} days"),
+            Outcome::Failed(failure) => panic!("{days} days: {failure:?}"),
+        }
+        assert_eq!(bench.wanted.len(), 1, "{days} days: a token lives as long as Intuit says");
+        let ahead = bench.pool.clock_ahead().unwrap();
+        assert!((ahead + days * 86_400).abs() < 60, "{days} days: {ahead}");
+        if truth.is_empty() {
+            truth = outcomes[&0].ids();
+        }
+        assert!(truth.len() > 50 && outcomes[&0].ids() == truth, "{days} days");
+    }
+    for date in ["yesterday", "", "Mon, 01 Jan 0000 00:00:00 GMT", "Fri, 31 Dec 999999 23:59:59 GMT", "-1"] {
+        let server = Script::closing(format!(
+            "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 20\r\n\r\n{{\"QueryResponse\":{{}}}}"
+        ));
+        let mut bench = Bench::at(&server.url, None, Setup { renews: false, ..Setup::default() });
+        let access = Secret::new("a-token");
+        bench.pool.give_token(Token { generation: 1, access, valid_for: Duration::from_secs(3_600) });
+        assert!(bench.fetch(&windows(1, 7))[&0].pages().is_empty(), "{date}");
     }
 }

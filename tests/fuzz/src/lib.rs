@@ -1,5 +1,9 @@
 //! What must hold, whatever comes in: of reading a page, of the text of a query, of the address of a consent, and of taking
-//! secrets out of foreign text.
+//! secrets out of foreign text; in files of their own, of windows and of the spool.
+
+mod numbers;
+pub mod spool;
+pub mod window;
 
 use chrono::DateTime;
 use qbo_raw::domain::entity::{Entity, catalogue};
@@ -66,9 +70,8 @@ fn rows(page: &Page, whole: &str) {
 /// Every statement is one of QuickBooks' language, and a value stays within its quotes.
 pub fn query(input: &[u8]) {
     let (numbers, text) = input.split_at(input.len().min(26));
-    let mut numbers = numbers.iter().copied().chain(std::iter::repeat(0));
-    let mut number =
-        |bytes: usize| (0..bytes).fold(0u64, |sum, _| sum << 8 | u64::from(numbers.next().unwrap_or(0)));
+    let mut numbers = numbers::Numbers(numbers);
+    let mut number = |bytes| numbers.next(bytes);
     let entity = &catalogue()[number(2) as usize % catalogue().len()];
     let on = if number(1) % 2 == 0 { WindowOn::Updated } else { WindowOn::Created };
     // The years 0 to 9999: no day of PostgreSQL that a range may have lies outside.

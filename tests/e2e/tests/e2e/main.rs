@@ -5,6 +5,7 @@ mod adopt;
 mod arguments;
 mod authorize;
 mod backfill;
+mod calendar;
 mod companies;
 mod escalation;
 mod faults;

@@ -172,6 +172,32 @@ fn a_run_that_is_alive_is_not_resumed_and_a_cancelled_one_is() {
 }
 
 #[test]
+fn a_run_that_many_resume_at_once_goes_on_once() {
+    let db = company();
+    db.sim.fault(When::Always, Fault::Stall(seconds(30)));
+    let run = db.number("SELECT raw.qb_backfill('invoices', '2025-07-01', '2025-07-14', 1)");
+    wait_until("it works", seconds(10), || db.sim.request_count() > 0);
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    assert_eq!(db.ended(run), "cancelled");
+    db.sim.clear_faults();
+    let (attempt, before) = (db.of_run(run, "attempt").parse::<i32>().unwrap(), db.sim.request_count());
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            let db = &db;
+            scope.spawn(move || db.exec(&format!("SELECT raw.qb_resume({run})")));
+        }
+    });
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "attempt").parse::<i32>().unwrap(), attempt + 1, "one attempt");
+    let twice = db.rows(&format!(
+        "SELECT window_start FROM raw.backfill_report_invoices WHERE run_id = {run} AND status = 'success' GROUP BY 1 HAVING count(*) > 1"
+    ));
+    assert!(twice.is_empty(), "{twice:?}");
+    // Each window is one request, and then they are counted once.
+    assert!(db.sim.request_count() - before <= 14 + 2, "{} requests", db.sim.request_count() - before);
+}
+
+#[test]
 fn a_run_blocked_by_its_credentials_goes_on_when_they_are_mended() {
     let db = company();
     db.sim.revoke_tokens();

@@ -111,6 +111,28 @@ fn an_outage_of_the_token_service_keeps_the_token() {
 }
 
 #[test]
+fn a_grant_that_cannot_be_a_token_is_no_answer_and_holds_nobody_up() {
+    let long = "x".repeat(5_000);
+    for (access, refresh) in [
+        ("at", "RT1-with\\na-line"),
+        ("at", "RT1-with\\u0000nothing"),
+        ("at", "RT1 with blanks"),
+        ("at", "RT1-wïth"),
+        ("at", &long),
+        ("at-with\\r\\nX-Header: 1", "RT1-good"),
+        ("at-with\\u0000nothing", "RT1-good"),
+    ] {
+        let db = Database::new();
+        let before = db.value("SELECT refresh_token FROM raw.qb_config");
+        let grant = format!(r#"{{"access_token":"{access}","refresh_token":"{refresh}","expires_in":3600}}"#);
+        db.sim.fault_times(When::Token, Fault::status(200, &grant), 1);
+        db.backfill("items");
+        assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), before, "{grant:.80}");
+        assert_eq!(db.sim.token_requests(), 1, "{grant:.80}");
+    }
+}
+
+#[test]
 fn a_token_that_a_person_writes_during_a_refresh_stays() {
     let db = Database::new();
     db.sim.fault_times(When::Token, Fault::Stall(Duration::from_secs(2)), 1);
@@ -179,4 +201,21 @@ fn a_token_is_stored_before_the_end_as_soon_as_a_lock_is_gone() {
     assert!(took > seconds(3) && took < seconds(6), "{took:?}");
     assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "ok");
     stored_is_newest(&db);
+}
+
+#[test]
+fn a_connection_that_is_deleted_under_its_run_ends_it() {
+    // Without a token there is nothing to go on with; with one the run needs the row no more.
+    for (endpoint, status) in [(When::Token, "blocked_auth"), (When::Always, "success")] {
+        let db = Database::new();
+        db.sim.fault_times(endpoint.clone(), Fault::Stall(Duration::from_secs(1)), 1);
+        let run = db.queue("invoices");
+        wait_until("it waits for an answer", seconds(10), || match endpoint {
+            When::Token => db.sim.token_calls() > 0,
+            _ => db.sim.request_count() > 0,
+        });
+        db.exec("DELETE FROM raw.qb_config");
+        assert_eq!(db.ended(run), status, "{endpoint:?}: {}", db.of_run(run, "error_message"));
+        wait_until("the worker left", seconds(10), || !db.has_worker());
+    }
 }

@@ -10,6 +10,7 @@ fn options(certificate: Certificate) -> Options {
 
 #[test]
 fn a_client_that_trusts_the_authority_is_served() {
+    Client::new(options(Certificate::Intermediate)).query("SELECT * FROM Invoice").ids("Invoice");
     let client = Client::new(options(Certificate::Good));
     assert!(client.url().starts_with("https://127.0.0.1:"));
     for _ in 0..3 {
@@ -23,8 +24,7 @@ fn a_client_that_trusts_the_authority_is_served() {
 
 #[test]
 fn no_request_arrives_over_a_bad_certificate() {
-    use Certificate::{ClientWanted, Expired, NotYetValid, OtherHost, SelfSigned, Stranger};
-    for certificate in [Expired, NotYetValid, OtherHost, SelfSigned, Stranger, ClientWanted] {
+    for certificate in Certificate::BAD {
         let sim = Sim::start(options(certificate)).unwrap();
         let agent = agent(sim.ca_file());
         let asked = agent.post(format!("{}/oauth2/v1/tokens/bearer", sim.url())).send("secret");
