@@ -109,6 +109,6 @@ fn the_clock_of_the_other_side_may_be_wrong() {
         let mut bench = Bench::at(&server.url, None, Setup { renews: false, ..Setup::default() });
         let access = Secret::new("a-token");
         bench.pool.give_token(Token { generation: 1, access, valid_for: Duration::from_secs(3_600) });
-        assert!(bench.fetch(&windows(1, 7))[&0].pages().is_empty(), "{date}");
+        assert!(bench.fetch(&windows(1, 7))[&0].batches().is_empty(), "{date}");
     }
 }
