@@ -106,17 +106,9 @@ static HELD: AtomicBool = AtomicBool::new(false);
 impl Hold {
     /// Begins to hold; there is one at a time. Whoever was told to end before ends now.
     pub fn begin() -> Self {
-        let mut ends: libc::sigset_t = unsafe {
-            // SAFETY: a signal set is plain memory that sigemptyset fills.
-            std::mem::zeroed()
-        };
-        let mut before = ends;
-        // SAFETY: both sets live until the calls return; the mask is restored when the hold is dropped.
+        let before = block_ends();
+        // SAFETY: main thread; waits for nothing.
         unsafe {
-            libc::sigemptyset(&mut ends);
-            libc::sigaddset(&mut ends, libc::SIGTERM);
-            libc::sigaddset(&mut ends, libc::SIGINT);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &ends, &mut before);
             // Whoever is an orphan spends nothing any more.
             let events = (pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT) as i32;
             pg_sys::WaitLatch(std::ptr::null_mut(), events, 0, pg_sys::PG_WAIT_EXTENSION);
@@ -130,6 +122,39 @@ impl Hold {
     /// Whether it has lasted as long as it may.
     pub fn is_over(&self) -> bool {
         self.began.elapsed() >= HOLD_MOST
+    }
+}
+
+/// Blocks the signals that end or interrupt; the mask as it was.
+fn block_ends() -> libc::sigset_t {
+    let mut ends: libc::sigset_t = unsafe {
+        // SAFETY: a signal set is plain memory that sigemptyset fills.
+        std::mem::zeroed()
+    };
+    let mut before = ends;
+    // SAFETY: both sets live until the calls return; whoever holds restores the mask.
+    unsafe {
+        libc::sigemptyset(&mut ends);
+        libc::sigaddset(&mut ends, libc::SIGTERM);
+        libc::sigaddset(&mut ends, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &ends, &mut before);
+    }
+    before
+}
+
+/// A transaction that is aborted lets all signals in. Who holds keeps them outside again, and sends out what came in.
+pub fn keep_holding() {
+    if !HELD.load(Ordering::Relaxed) {
+        return;
+    }
+    block_ends();
+    // SAFETY: a flag that only the handler of SIGTERM writes, which is blocked; the signal waits until the hold is over.
+    unsafe {
+        let ending = &raw mut pg_sys::ProcDiePending;
+        if ending.read_volatile() != 0 {
+            ending.write_volatile(0);
+            libc::kill(libc::getpid(), libc::SIGTERM);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The single door to SQL. Reads keep their transaction read-only (pgrx's shortcuts would assign a transaction id and fail
 //! on a standby); writes say so. SQL errors unwind as PostgreSQL's errors do; the worker catches them in `transaction`.
 
+use super::latch;
 use super::raise;
 use super::statement::Statement;
 use crate::error::{Error, Result};
@@ -127,6 +128,7 @@ pub fn interruptible<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     unsafe {
         if outcome.is_err() {
             pg_sys::AbortCurrentTransaction();
+            latch::keep_holding();
         }
         pg_sys::pgstat_report_stat(false);
     }
