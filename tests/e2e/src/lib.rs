@@ -4,10 +4,12 @@
 
 mod canaries;
 mod database;
+mod limits;
 mod points;
 mod server;
 
 pub use database::{Database, RANGE, Refused, browse, refused, rows};
+pub use limits::{Disk, Limit};
 pub use points::{holds, is_alive, library, points, signal};
 pub use server::{Server, program};
 
