@@ -38,6 +38,15 @@ impl Server {
 
     /// A server of a test's own, which it may kill; with more settings.
     pub fn private(settings: &str) -> Server {
+        let server = Server::empty(settings);
+        server.start();
+        server.sql("postgres", "CREATE DATABASE qbo_template");
+        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
+        server
+    }
+
+    /// One that was never started.
+    pub fn empty(settings: &str) -> Server {
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let data = work().join("clusters").join(&name);
         let socket = PathBuf::from(format!("/tmp/qbo_raw-{name}"));
@@ -57,9 +66,6 @@ impl Server {
         std::fs::write(&conf, text).unwrap();
         let server = Server { data, socket };
         server.watch();
-        server.start();
-        server.sql("postgres", "CREATE DATABASE qbo_template");
-        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
         server
     }
 
@@ -204,7 +210,7 @@ fn is_root() -> bool {
 }
 
 /// PostgreSQL refuses to run as root; then its programs run as the user postgres.
-pub(crate) fn as_server(program: &Path) -> Command {
+pub fn as_server(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(program);

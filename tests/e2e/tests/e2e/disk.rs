@@ -17,7 +17,7 @@ fn scene() -> (Disk, Server) {
 }
 
 /// Takes a run up again once there is room, and sees everything stored.
-fn goes_on(db: &Database, run: i64) {
+pub fn goes_on(db: &Database, run: i64) {
     if ["queued", "running"].contains(&db.of_run(run, "status").as_str()) {
         db.exec("SELECT raw.qb_tick()");
     } else {
@@ -140,7 +140,7 @@ fn under_the_token_none_is_spent_that_could_not_be_stored() {
 fn under_a_token_that_was_spent_it_is_kept_until_there_is_room() {
     let (disk, server) = scene();
     let db = Database::on(&server, Options { tokens: TokenMode::Strict, ..Options::default() });
-    db.sim.fault_times(When::Token, Fault::Stall(seconds(2)), 1);
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(4)), 1);
     let run = db.queue("invoices");
     let state = "SELECT auth_state FROM raw.qb_config";
     wait_until("the token is being spent", seconds(10), || db.value(state) == "refreshing");
