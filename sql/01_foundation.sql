@@ -45,12 +45,18 @@ BEGIN
 END
 $$;
 
--- Roles belong to the cluster, not to the extension: they are made when absent and never dropped.
+-- Roles belong to the cluster, not to the extension: they are made when absent and never dropped. Where several databases get
+-- the extension at once, one makes them and the others wait.
 DO $$
 DECLARE
   wanted pg_catalog.name;
   existing pg_catalog.pg_roles;
 BEGIN
+  IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles r
+       WHERE r.rolname OPERATOR(pg_catalog.=) ANY (ARRAY['qbo_raw_owner', 'qbo_raw_operator', 'qbo_raw_reader']::pg_catalog.name[]))
+     OPERATOR(pg_catalog.<) 3 THEN
+    LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
+  END IF;
   FOREACH wanted IN ARRAY ARRAY['qbo_raw_owner', 'qbo_raw_operator', 'qbo_raw_reader']::pg_catalog.name[] LOOP
     SELECT * INTO existing FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) wanted;
     IF NOT FOUND THEN

@@ -56,6 +56,8 @@ pub enum Error {
     MissingRole { role: String },
     #[error("setting {setting} cannot be used: {problem}")]
     Setting { setting: &'static str, problem: String },
+    #[error("no thread could be started: {0}")]
+    NoThread(std::io::Error),
     #[error("the spool of a window failed: {0}")]
     Spool(#[from] std::io::Error),
 
@@ -131,6 +133,7 @@ impl Error {
             Error::NoWorkerSlot | Error::NoErrandSlot => "53400",
             Error::NotPermitted { .. } | Error::ForeignTable { .. } => "42501",
             Error::MissingRole { .. } => "42704",
+            Error::NoThread(_) => "53000",
             Error::Spool(_) => "58030",
             Error::NotATable { .. } => "42809",
             Error::MissingColumn { .. } => "42703",
@@ -165,6 +168,7 @@ impl Error {
             Error::NotPermitted { .. } => "permission_denied",
             Error::MissingRole { .. } => "missing_role",
             Error::Setting { .. } => "bad_setting",
+            Error::NoThread(_) => "insufficient_resources",
             Error::Spool(_) => "spool_failed",
             Error::NotATable { .. } => "target_is_no_table",
             Error::ForeignTable { .. } => "target_of_a_stranger",
@@ -254,6 +258,9 @@ impl Error {
             }
             Error::NotPermitted { role } => {
                 format!("GRANT qbo_raw_operator TO {role}, or queue the run as another role.")
+            }
+            Error::NoThread(_) => {
+                "Raise the limit of processes of the server's user, or of its service; then resume the run.".to_owned()
             }
             Error::MissingRole { .. } => "CREATE EXTENSION makes the role; make it again without login.".to_owned(),
             Error::NotATable { .. } => "Rename what is there; the extension makes a table of this name.".to_owned(),

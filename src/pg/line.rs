@@ -8,7 +8,7 @@ use super::token::Keeper;
 use super::usage;
 use crate::domain::fetch::Limits;
 use crate::domain::pace::Pacer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::agent::{self, Hosts};
 use crate::http::pool::{Context, Pool};
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ impl Line {
             allowance,
             wake: latch::waker(),
         };
-        let pool = Pool::start(lanes, context, pacer(&hosts), &recent)?;
+        let pool = Pool::start(lanes, context, pacer(&hosts), &recent).map_err(Error::NoThread)?;
         Ok(Line { pool, keeper })
     }
 

@@ -56,7 +56,7 @@ if [ "${1:-}" = lint ]; then exit $((failed > 0)); fi
 step "pgspot on the install script" tests/setup/pgspot.sh
 
 if [ "${1:-}" = long ]; then
-  export QBO_RAW_CHAOS_ONE_IN=1 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=250 QBO_RAW_SOAK=3600
+  export QBO_RAW_CHAOS_ONE_IN=1 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=250 QBO_RAW_SOAK=3600 QBO_RAW_WINDOWS=10000
   for version in "${versions[@]}"; do
     step "chaos on PostgreSQL $version" chaos "$version"
   done

@@ -4,12 +4,14 @@
 
 mod canaries;
 mod database;
+mod limits;
 mod points;
 mod server;
 
 pub use database::{Database, RANGE, Refused, browse, refused, rows};
+pub use limits::{Disk, Limit};
 pub use points::{holds, is_alive, library, points, signal};
-pub use server::{Server, program};
+pub use server::{Server, as_server, program};
 
 use std::time::{Duration, Instant};
 

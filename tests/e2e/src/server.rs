@@ -38,6 +38,15 @@ impl Server {
 
     /// A server of a test's own, which it may kill; with more settings.
     pub fn private(settings: &str) -> Server {
+        let server = Server::empty(settings);
+        server.start();
+        server.sql("postgres", "CREATE DATABASE qbo_template");
+        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
+        server
+    }
+
+    /// One that was never started.
+    pub fn empty(settings: &str) -> Server {
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let data = work().join("clusters").join(&name);
         let socket = PathBuf::from(format!("/tmp/qbo_raw-{name}"));
@@ -57,9 +66,6 @@ impl Server {
         std::fs::write(&conf, text).unwrap();
         let server = Server { data, socket };
         server.watch();
-        server.start();
-        server.sql("postgres", "CREATE DATABASE qbo_template");
-        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
         server
     }
 
@@ -93,21 +99,10 @@ impl Server {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Ends the server when this process is gone. It outlives us on purpose: nobody is left to wait for it.
-    #[allow(clippy::zombie_processes)]
+    /// Ends the server when this process is gone.
     fn watch(&self) {
-        // When a process began tells it from a later one with its number.
-        let script = format!(
-            "began() {{ sed 's/.*) //' /proc/{}/stat 2>/dev/null | cut -d' ' -f20; }}; ours=$(began)
-             while [ -n \"$ours\" ] && [ \"$(began)\" = \"$ours\" ]; do sleep 0.3; done
-             \"$0\" -D \"$1\" stop -m immediate -w >/dev/null 2>&1; rm -rf \"$1\" \"$2\"",
-            std::process::id()
-        );
-        let mut watchdog = as_server(Path::new("bash"));
-        // A group of its own: what ends the tests as a group must not end it.
-        watchdog.process_group(0);
-        watchdog.args(["-c", &script]).arg(program("pg_ctl")).arg(&self.data).arg(&self.socket);
-        watchdog.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let stop = "\"$0\" -D \"$1\" stop -m immediate -w; rm -rf \"$1\" \"$2\"";
+        afterwards(as_server(Path::new("bash")), stop, &[&program("pg_ctl"), &self.data, &self.socket]);
     }
 
     fn ctl(&self, args: &[&str]) -> Output {
@@ -215,7 +210,7 @@ fn is_root() -> bool {
 }
 
 /// PostgreSQL refuses to run as root; then its programs run as the user postgres.
-fn as_server(program: &Path) -> Command {
+pub fn as_server(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(program);
@@ -227,10 +222,26 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-fn give_to_server(dir: &Path) {
+pub(crate) fn give_to_server(dir: &Path) {
     if is_root() {
         succeed(Command::new("chown").arg("postgres").arg(dir));
     }
+}
+
+/// Runs a script when this process is gone, however it went; the arguments are $0, $1 and so on. The shell outlives us on
+/// purpose: nobody is left to wait for it.
+#[allow(clippy::zombie_processes)]
+pub(crate) fn afterwards(mut bash: Command, script: &str, args: &[&Path]) {
+    // When a process began tells it from a later one with its number.
+    let script = format!(
+        "began() {{ sed 's/.*) //' /proc/{}/stat 2>/dev/null | cut -d' ' -f20; }}; ours=$(began)
+         while [ -n \"$ours\" ] && [ \"$(began)\" = \"$ours\" ]; do sleep 0.3; done
+         {script}",
+        std::process::id()
+    );
+    // A group of its own: what ends the tests as a group must not end it.
+    bash.process_group(0).args(["-c", &script]).args(args);
+    bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
 }
 
 fn succeed(command: &mut Command) {

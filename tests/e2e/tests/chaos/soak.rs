@@ -1,6 +1,6 @@
-//! One worker for a long time: its memory, its files and its snapshots stay as they are.
+//! One worker for a long time: its memory, its files and its snapshots stay as they are. And a run of very many windows.
 
-use qbo_e2e::{Database, seconds};
+use qbo_e2e::{Database, seconds, wait_until};
 use qbo_sim::Options;
 use std::time::{Duration, Instant};
 
@@ -64,4 +64,32 @@ fn a_worker_stays_as_it_is() {
     assert!(files(&samples[2 * third..]) <= files(&samples[..third]), "files");
     assert!(oldest < 5.0, "a transaction of {oldest} s");
     assert!(!db.server.log().contains("panicked"));
+}
+
+/// Windows of the large run.
+fn windows() -> i64 {
+    std::env::var("QBO_RAW_WINDOWS").map_or(1_500, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_run_of_very_many_windows_goes_on_with_those_that_are_left() {
+    let db = Database::new();
+    let start = format!("date '2025-09-30' - {}", windows() - 1);
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {start}, '2025-09-30', 1)"));
+    let done = || db.number("SELECT windows_done FROM raw.qb_run");
+    wait_until("a third is stored", seconds(60), || done() > windows() / 3);
+    db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
+    wait_until("the worker is gone", seconds(5), || !db.has_worker());
+    let (stored, seen) = (done(), db.sim.request_count() as i64);
+    assert!(stored < windows(), "it was too quick to be stopped");
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+    assert_eq!(db.ended_within(run, seconds(300)), "success");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", run);
+    let reports = "SELECT count(*), count(DISTINCT window_start) FROM raw.backfill_report_invoices WHERE status = 'success'";
+    assert_eq!(db.rows(reports), [[windows().to_string(), windows().to_string()]]);
+    // A window costs a request; the count at the end is one more, and two counts may go ahead of it.
+    let asked = db.sim.request_count() as i64 - seen;
+    let left = windows() - stored;
+    assert!((left..=left + 3).contains(&asked), "{asked} requests for {left} windows");
 }

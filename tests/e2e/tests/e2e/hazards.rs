@@ -21,7 +21,7 @@ fn nearly_done_of(db: &Database, entity: &str) -> i64 {
 }
 
 /// Rows of the table beside what the success rows say that they brought.
-fn nothing_half_stored(db: &Database, what: &str) {
+pub fn nothing_half_stored(db: &Database, what: &str) {
     let lost = db.value(
         "SELECT count(*) FROM raw.backfill_report_invoices p WHERE p.status = 'success' AND p.row_count <>
            (SELECT count(*) FROM raw.qb_invoices i WHERE i.extract_window_start_utc = p.window_start)",

@@ -189,6 +189,28 @@ fn a_fast_shutdown_takes_three_seconds_at_most_and_the_run_goes_on_afterwards() 
 }
 
 #[test]
+fn a_smart_shutdown_waits_for_sessions_and_not_for_the_run() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    let (run, _) = run_in(&db, State::Stall);
+    let session = db.client();
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| server.stop("smart"));
+        std::thread::sleep(seconds(1));
+        assert!(!stopping.is_finished(), "a session is still there");
+        drop(session);
+        let began = Instant::now();
+        stopping.join().unwrap();
+        assert!(began.elapsed() <= seconds(3), "{:?}", began.elapsed());
+    });
+    server.start();
+    db.sim.clear_faults();
+    assert_eq!((db.of_run(run, "status").as_str(), db.number("SELECT raw.qb_tick()")), ("running", 1));
+    assert_eq!(db.ended(run), "success");
+    db.check_equal("invoices", "Invoice");
+}
+
+#[test]
 fn kill_9_in_a_window_loses_nothing_and_asks_for_nothing_twice() {
     let server = Server::private("");
     let db = Database::on(&server, Options { latency: Duration::from_millis(15), ..Options::default() });

@@ -4,11 +4,11 @@ use qbo_e2e::{Database, RANGE, seconds, wait_until};
 use qbo_sim::{Fault, Options, TokenEvent, TokenMode, When};
 use std::time::{Duration, Instant};
 
-fn redemptions(db: &Database) -> usize {
+pub fn redemptions(db: &Database) -> usize {
     db.sim.token_log().iter().filter(|event| matches!(event, TokenEvent::Redeemed(_))).count()
 }
 
-fn stored_is_newest(db: &Database) {
+pub fn stored_is_newest(db: &Database) {
     let (.., newest) = db.sim.credentials();
     assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), newest);
 }
