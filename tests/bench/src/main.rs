@@ -32,7 +32,7 @@ const DAYS: u32 = 92;
 fn main() {
     let full = std::env::var("FULL").is_ok_and(|value| value == "1");
     let rounds = std::env::var("ROUNDS").ok().and_then(|value| value.parse().ok()).unwrap_or(3);
-    let server = Server::private(CONF);
+    let server = Server::on_disk(CONF);
     let mut table = Table::default();
 
     // Without latency, the database is the limit.

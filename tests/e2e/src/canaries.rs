@@ -57,11 +57,12 @@ impl Database<'_> {
     /// What the server's log says of this database, without the statements that we typed ourselves.
     fn said(&self) -> String {
         let (mut said, mut ours) = (String::new(), false);
-        for line in self.server.log().lines() {
+        let name = format!(" {} ", self.name);
+        for line in self.log().lines() {
             // A line that goes on begins with a tab.
             if !line.starts_with('\t') {
                 let typed = line.contains("client backend") && line.contains(" STATEMENT: ");
-                ours = line.contains(&format!(" {} ", self.name)) && !typed;
+                ours = line.contains(&name) && !typed;
             }
             if ours {
                 said.push_str(line);

@@ -7,8 +7,8 @@ mod database;
 mod points;
 mod server;
 
-pub use database::{Database, RANGE, Refused, browse, refused, rows};
-pub use points::{holds, is_alive, library, points, signal};
+pub use database::{Database, RANGE, Refused, Watch, browse, refused, rows};
+pub use points::{is_alive, lacks, library, points, signal};
 pub use server::{Server, program};
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 -- "Nothing lost", as views that must be empty. The simulator's ground truth stands in chk.*, what the product did in raw.*;
 -- ENTITY is the entity that is looked at, QBO its name there. chk.broken gathers them all.
 CREATE SCHEMA chk;
+COMMENT ON SCHEMA chk IS 'ENTITY';
 
 -- Every state of every record, with the first request that could see it; no payload: it did not exist, or no more.
 CREATE TABLE chk.src_version (id text NOT NULL, from_request bigint NOT NULL, payload jsonb, PRIMARY KEY (id, from_request));
