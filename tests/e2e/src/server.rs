@@ -18,6 +18,7 @@ listen_addresses = ''
 port = 5432
 max_connections = 120
 max_worker_processes = 60
+max_wal_size = 256MB
 autovacuum_naptime = 5s
 log_min_messages = warning
 log_line_prefix = '%m [%p] %b %d '
