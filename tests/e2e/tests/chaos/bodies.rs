@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 10] = [
 ];
 
 /// So many at a time, each in a database of its own.
-const LANES: usize = 3;
+const LANES: usize = 2;
 
 /// Three times the largest answer that is taken, in kB.
 const MOST_MEMORY: u64 = 3 * 64 * 1024;

@@ -43,7 +43,7 @@ fn entities() -> usize {
 }
 
 /// So many at a time.
-const THREADS: usize = 4;
+const THREADS: usize = 2;
 
 /// One fault, and where it strikes.
 struct Place {
@@ -71,7 +71,7 @@ fn every_request_fails_in_every_way() {
         let calm = company(qbo);
         assert_eq!(run(&calm, entity).1, "success");
         let requests = calm.sim.request_count();
-        assert!(requests >= 26, "{entity}: {requests}");
+        assert!(requests >= 25, "{entity}: {requests}");
         for n in 1..=requests {
             for (number, kind) in KINDS.iter().enumerate() {
                 for when in [When::Nth(n), When::From(n)] {

@@ -257,4 +257,4 @@ pub fn side_by_side<T: Sync>(all: &[T], each: impl Fn(&Server, &T) + Sync) {
 }
 
 /// So many servers at a time.
-const THREADS: usize = 3;
+const THREADS: usize = 2;
