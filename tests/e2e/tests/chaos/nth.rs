@@ -43,7 +43,7 @@ fn entities() -> usize {
 }
 
 /// So many at a time.
-const THREADS: usize = 2;
+const THREADS: usize = 3;
 
 /// One fault, and where it strikes.
 struct Place {
