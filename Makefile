@@ -25,7 +25,7 @@ test: ## the whole test suite, on PostgreSQL 15 and 18 or those of VERSIONS
 test-all: ## the whole test suite on PostgreSQL 15, 16, 17 and 18, with a table at the end
 	@tests/setup/test.sh all
 
-test-long: ## the figures of a release: every fault at every place, thousands of seeds, an hour of soak
+test-long: ## the figures of a release: thousands of faults, strikes and seeds, a working day of soak
 	@tests/setup/test.sh long
 
 test-planted: ## plants defects and sees whether the tests find each

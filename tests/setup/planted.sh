@@ -8,7 +8,7 @@ git diff --quiet HEAD -- src || die "src has changes: commit or stash them first
 "$ROOT/tests/setup/tree.sh" 15
 trap 'git checkout --quiet -- src' EXIT
 export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
-export QBO_RAW_CHAOS_ONE_IN=10 QBO_RAW_MATRIX_ONE_IN=3 QBO_RAW_SOUP=30
+export QBO_RAW_CHAOS_ONE_IN=10 QBO_RAW_MATRIX_ONE_IN=3 QBO_RAW_SOUP=30 QBO_RAW_SOAK=45 QBO_RAW_STOPS=1
 survived=0
 
 # Builds what a suite needs; a defect that does not build is none.

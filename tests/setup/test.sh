@@ -3,7 +3,7 @@
 #   test.sh         on PostgreSQL 15 and 18, or on those that VERSIONS names
 #   test.sh all     on 15, 16, 17 and 18, with a table at the end
 #   test.sh lint    formatting and clippy only
-#   test.sh long    the figures of a release: every fault at every place, thousands of seeds, an hour of soak
+#   test.sh long    the figures of a release: thousands of faults, strikes and seeds, a working day of soak
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
@@ -34,12 +34,12 @@ step() {
     "$([ $broken = 0 ] && echo ok || echo FAILED)")")
 }
 
-# All that is done for one version of PostgreSQL.
+# All that is done for one version of PostgreSQL, or the tests that are named.
 end_to_end() {
   local config
   config=$(pg_config_of "$1")
   "$ROOT/tests/setup/tree.sh" "$1" && "$ROOT/tests/setup/extension.sh" "$config" &&
-    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --lib --test e2e -- --test-threads=4
+    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --lib --test e2e -- --test-threads=4 "${@:2}"
 }
 
 # Faults, strikes and bad answers, on a library that has the named points.
@@ -56,14 +56,16 @@ if [ "${1:-}" = lint ]; then exit $((failed > 0)); fi
 step "pgspot on the install script" tests/setup/pgspot.sh
 
 if [ "${1:-}" = long ]; then
-  export QBO_RAW_CHAOS_ONE_IN=1 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=250 QBO_RAW_SOAK=3600 QBO_RAW_WINDOWS=10000
+  export QBO_RAW_MATRIX_ROUNDS=10 QBO_RAW_NTH_ENTITIES=4 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_CALLS=3000
+  export QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=1000 QBO_RAW_SOAK=28800 QBO_RAW_PROMOTIONS=10 QBO_RAW_SEEDS=1000000 QBO_RAW_WINDOWS=10000
   for version in "${versions[@]}"; do
+    step "promotions on PostgreSQL $version" end_to_end "$version" promoted
     step "chaos on PostgreSQL $version" chaos "$version"
   done
   versions=()
 fi
 
-step "the house, the pure core, HTTP, ten thousand simulated runs" \
+step "the house, the pure core, HTTP, ${QBO_RAW_SEEDS:-10000} simulated runs" \
   cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
 step "the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
 for version in "${versions[@]}"; do

@@ -38,7 +38,7 @@ fn main() {
     let rounds = std::env::var("ROUNDS").ok().and_then(|value| value.parse().ok()).unwrap_or(3);
     let parts = std::env::var("PARTS").unwrap_or_else(|_| "database api rate growth".to_owned());
     let wanted = |part: &str| parts.split_whitespace().any(|word| word == part);
-    let server = Server::private(CONF);
+    let server = Server::on_disk(CONF);
     let mut table = Table::default();
     if wanted("database") || wanted("api") {
         let bench = Bench::new(&server, RECORDS);

@@ -3,6 +3,9 @@
 use crate::{Database, rows};
 use qbo_sim::TokenEvent;
 
+/// What sessions do, without what other tests have typed into theirs.
+const SESSIONS: &str = "(SELECT * FROM pg_stat_activity WHERE datname = current_database() OR backend_type <> 'client backend') AS sessions";
+
 /// Rows of a table that are looked at, at most; a place that leaks does so in its first rows as well.
 const ROWS: u32 = 1_000;
 
@@ -33,11 +36,10 @@ impl Database<'_> {
             &mut client,
             "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_(catalog|toast|temp)' AND n.nspname NOT IN ('information_schema', 'chk', 'cron')
-                AND c.oid IS DISTINCT FROM to_regclass('raw.qb_config')
-             UNION ALL SELECT 'pg_stat_activity'",
+                AND c.oid IS DISTINCT FROM to_regclass('raw.qb_config')",
         )?;
         let mut found = Vec::new();
-        for table in tables.concat() {
+        for table in tables.concat().into_iter().chain([SESSIONS.to_owned()]) {
             let find = format!("SELECT string_agg(t::text, ' ') FROM (SELECT * FROM {table} LIMIT {ROWS}) t");
             let text = rows(&mut client, &find).unwrap_or_default().concat().concat();
             found.extend(
@@ -57,11 +59,12 @@ impl Database<'_> {
     /// What the server's log says of this database, without the statements that we typed ourselves.
     fn said(&self) -> String {
         let (mut said, mut ours) = (String::new(), false);
-        for line in self.server.log().lines() {
+        let name = format!(" {} ", self.name);
+        for line in self.log().lines() {
             // A line that goes on begins with a tab.
             if !line.starts_with('\t') {
                 let typed = line.contains("client backend") && line.contains(" STATEMENT: ");
-                ours = line.contains(&format!(" {} ", self.name)) && !typed;
+                ours = line.contains(&name) && !typed;
             }
             if ours {
                 said.push_str(line);

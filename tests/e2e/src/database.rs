@@ -21,6 +21,8 @@ pub struct Database<'a> {
     pub server: &'a Server,
     pub name: String,
     pub sim: Sim,
+    /// How long the server's log was when the database was made.
+    began: u64,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -57,20 +59,19 @@ impl<'a> Database<'a> {
     pub fn named(server: &'a Server, name: &str, options: Options) -> Self {
         let name = name.to_owned();
         let sim = Sim::start(options).unwrap();
-        // Two copies of one template at once get in each other's way.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let guard = ONE_AT_A_TIME.lock();
-        server.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template"));
-        drop(guard);
-        let db = Database { server, name, sim };
-        db.set("qbo_raw.api_base_url", db.sim.url());
-        db.set("qbo_raw.oauth_base_url", db.sim.url());
-        db.set("qbo_raw.retry_delay", "20ms");
-        db.set("qbo_raw.requests_per_second", "100000");
-        db.set("qbo_raw.requests_per_minute", "1000000");
-        if let Some(path) = db.sim.ca_file() {
-            db.set("qbo_raw.ca_file", &path.display().to_string());
-        }
+        let began = server.log_length();
+        server.copy_template(&name);
+        let db = Database { server, name, sim, began };
+        let ca_file = db.sim.ca_file().map(|path| path.display().to_string());
+        let mut settings = vec![
+            ("qbo_raw.api_base_url", db.sim.url()),
+            ("qbo_raw.oauth_base_url", db.sim.url()),
+            ("qbo_raw.retry_delay", "20ms"),
+            ("qbo_raw.requests_per_second", "100000"),
+            ("qbo_raw.requests_per_minute", "1000000"),
+        ];
+        settings.extend(ca_file.iter().map(|path| ("qbo_raw.ca_file", path.as_str())));
+        db.set_all(&settings);
         db.connect_company();
         db
     }
@@ -103,10 +104,23 @@ impl<'a> Database<'a> {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// What the server has logged since the database was made.
+    pub fn log(&self) -> String {
+        self.server.log_from(self.began)
+    }
+
     /// A setting of the database, which the worker reads when it starts.
     pub fn set(&self, setting: &str, value: &str) {
-        let text = format!("LOAD 'qbo_raw'; ALTER DATABASE {} SET {setting} = '{value}'", self.name);
-        self.server.sql(&self.name, &text);
+        self.set_all(&[(setting, value)]);
+    }
+
+    /// Several of them.
+    pub fn set_all(&self, settings: &[(&str, &str)]) {
+        let one = |(setting, value): &(&str, &str)| {
+            format!("ALTER DATABASE {} SET {setting} = '{value}';", self.name)
+        };
+        let all: String = settings.iter().map(one).collect();
+        self.server.sql(&self.name, &format!("LOAD 'qbo_raw'; {all}"));
     }
 
     /// A connection as the superuser.
@@ -158,11 +172,19 @@ impl<'a> Database<'a> {
 
     /// The same within a time.
     pub fn ended_within(&self, run: i64, at_most: Duration) -> String {
-        let status = || self.value(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}"));
+        let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
+        let mut watch = self.watch();
+        let mut seen = String::new();
         wait_until(&format!("run {run} ends"), at_most, || {
-            !["queued", "running"].contains(&status().as_str())
+            seen = watch.value(&status);
+            !["queued", "running"].contains(&seen.as_str())
         });
-        status()
+        seen
+    }
+
+    /// For looking again and again.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch { db: self, client: None }
     }
 
     /// Runs the whole range and expects it to succeed; the run's id.
@@ -174,7 +196,7 @@ impl<'a> Database<'a> {
             "success",
             "{:?}\n{}",
             self.rows(&format!("SELECT * FROM raw.qb_run WHERE run_id = {run}")),
-            self.server.log()
+            self.log()
         );
         run
     }
@@ -276,6 +298,37 @@ impl<'a> Database<'a> {
         });
         (config.connect(postgres::NoTls).unwrap(), heard)
     }
+}
+
+/// Looks again and again, on a connection that stays; on another one once the server went away meanwhile.
+pub struct Watch<'a> {
+    db: &'a Database<'a>,
+    client: Option<Client>,
+}
+
+impl Watch<'_> {
+    /// The first value of a query, as text.
+    pub fn value(&mut self, text: &str) -> String {
+        let seen = match self.client.as_mut().map(|client| rows(client, text)) {
+            Some(Ok(seen)) => seen,
+            Some(Err(error)) if !is_gone(&error) => panic!("{text}: {error:?}"),
+            _ => {
+                let client = self.client.insert(self.db.client());
+                rows(client, text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+            }
+        };
+        seen.concat().into_iter().next().unwrap_or_default()
+    }
+
+    /// The first value of a query, as a number.
+    pub fn number(&mut self, text: &str) -> i64 {
+        self.value(text).parse().unwrap_or_else(|_| panic!("{text}: no number"))
+    }
+}
+
+/// Whether the session ended, and not just the statement.
+fn is_gone(error: &postgres::Error) -> bool {
+    error.is_closed() || error.code().is_none_or(|code| code.code().starts_with("57P"))
 }
 
 impl Drop for Database<'_> {

@@ -8,9 +8,9 @@ mod limits;
 mod points;
 mod server;
 
-pub use database::{Database, RANGE, Refused, browse, refused, rows};
+pub use database::{Database, RANGE, Refused, Watch, browse, refused, rows};
 pub use limits::{Disk, Limit};
-pub use points::{holds, is_alive, library, points, signal};
+pub use points::{is_alive, lacks, library, points, signal};
 pub use server::{Server, as_server, program};
 
 use std::time::{Duration, Instant};

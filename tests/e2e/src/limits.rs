@@ -3,12 +3,13 @@
 use crate::server::{afterwards, as_server, give_to_server};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A file system of its own, in memory. It is taken away with this, and by a watchdog when the test process is gone.
 pub struct Disk {
     dir: PathBuf,
+    watchdog: Child,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -27,9 +28,9 @@ impl Disk {
             output.status.success(),
             "a full disk is tested on one that is mounted: run it as root; {said}"
         );
-        afterwards(Command::new("bash"), "umount -l \"$0\"; rmdir \"$0\"", &[&dir]);
+        let watchdog = afterwards(Command::new("bash"), "umount -l \"$0\"; rmdir \"$0\"", &[&dir]);
         give_to_server(&dir);
-        Disk { dir }
+        Disk { dir, watchdog }
     }
 
     /// Where it is mounted.
@@ -57,8 +58,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.dir).status();
-        let _ = std::fs::remove_dir(&self.dir);
+        // Its input ends here too.
+        let _ = self.watchdog.wait();
     }
 }
 

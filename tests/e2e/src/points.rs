@@ -101,7 +101,9 @@ pub fn library() -> Vec<u8> {
     std::fs::read(dir.join("qbo_raw.so")).unwrap()
 }
 
-/// Whether bytes hold a text.
-pub fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+/// Which of these names a library does not have.
+pub fn lacks(library: &[u8], names: &[String]) -> Vec<String> {
+    // A text is searched much faster than bytes are, one by one.
+    let text = String::from_utf8_lossy(library);
+    names.iter().filter(|name| !text.contains(name.as_str())).cloned().collect()
 }

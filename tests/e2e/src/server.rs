@@ -1,11 +1,14 @@
-//! Private servers. The tree of the PostgreSQL under test is named by `QBO_RAW_PG_CONFIG`; data directories lie beside it.
-//! A watchdog ends a server when the test process is gone, however it went.
+//! Private servers. The tree of the PostgreSQL under test is named by `QBO_RAW_PG_CONFIG`. The first is made by initdb and
+//! every other is a copy of it; they lie in memory where there is enough, since making and dropping databases is what the
+//! tests do most. A watchdog ends a server when the test process is gone, however it went.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Settings of every server. `fsync` off is fine for tests that kill processes: the page cache survives them.
@@ -15,6 +18,7 @@ listen_addresses = ''
 port = 5432
 max_connections = 120
 max_worker_processes = 60
+max_wal_size = 256MB
 autovacuum_naptime = 5s
 log_min_messages = warning
 log_line_prefix = '%m [%p] %b %d '
@@ -25,9 +29,12 @@ restart_after_crash = on
 pub struct Server {
     data: PathBuf,
     socket: PathBuf,
+    watchdog: Child,
+    copying: Mutex<()>,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+static FIRST: OnceLock<Server> = OnceLock::new();
 static SHARED: OnceLock<Server> = OnceLock::new();
 
 impl Server {
@@ -38,71 +45,83 @@ impl Server {
 
     /// A server of a test's own, which it may kill; with more settings.
     pub fn private(settings: &str) -> Server {
-        let server = Server::empty(settings);
+        Server::copy_to(place(), settings)
+    }
+
+    /// The same with its data on the disk, wherever those of others are.
+    pub fn on_disk(settings: &str) -> Server {
+        Server::copy_to(&on_disk(), settings)
+    }
+
+    fn copy_to(place: &Path, settings: &str) -> Server {
+        let first = FIRST.get_or_init(Server::first);
+        let server = Server::nowhere(place);
+        succeed(as_server(Path::new("cp")).args(["-a", "--"]).arg(&first.data).arg(&server.data));
+        server.configure(settings);
         server.start();
-        server.sql("postgres", "CREATE DATABASE qbo_template");
-        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
         server
     }
 
-    /// One that was never started.
+    /// One that was never started, and knows nothing of the extension.
     pub fn empty(settings: &str) -> Server {
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let data = work().join("clusters").join(&name);
-        let socket = PathBuf::from(format!("/tmp/qbo_raw-{name}"));
-        for dir in [&work().join("clusters"), &data, &socket] {
-            std::fs::create_dir_all(dir).unwrap();
-            give_to_server(dir);
-        }
-        let initdb = program("initdb");
+        let server = Server::nowhere(place());
         succeed(
-            as_server(&initdb)
+            as_server(&program("initdb"))
                 .args(["-A", "trust", "-N", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"])
-                .arg(&data),
+                .arg(&server.data),
         );
-        let conf = data.join("postgresql.conf");
-        let more = format!("{CONF}unix_socket_directories = '{}'\n{settings}\n", socket.display());
-        let text = std::fs::read_to_string(&conf).unwrap() + &more;
-        std::fs::write(&conf, text).unwrap();
-        let server = Server { data, socket };
-        server.watch();
+        server.configure(&format!("{CONF}{settings}"));
+        server
+    }
+
+    /// The server that the others are copies of: it has the template that databases are made from, and is stopped.
+    fn first() -> Server {
+        let server = Server::empty("");
+        server.start();
+        server.sql("postgres", "CREATE DATABASE qbo_template");
+        server.sql("qbo_template", "CREATE EXTENSION qbo_raw");
+        server.stop("fast");
+        std::fs::remove_file(server.log_file()).unwrap();
         server
     }
 
     /// A streaming standby of `primary`, running.
     pub fn standby(primary: &Server, settings: &str) -> Server {
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let data = work().join("clusters").join(&name);
-        let socket = PathBuf::from(format!("/tmp/qbo_raw-{name}"));
-        std::fs::create_dir_all(&socket).unwrap();
-        give_to_server(&socket);
+        let server = Server::nowhere(place());
         succeed(
             as_server(&program("pg_basebackup"))
                 .args(["-U", "postgres", "-c", "fast", "-X", "stream", "-R", "-h"])
                 .arg(&primary.socket)
                 .arg("-D")
-                .arg(&data),
+                .arg(&server.data),
         );
-        let conf = data.join("postgresql.conf");
-        let more = format!("\nunix_socket_directories = '{}'\n{settings}\n", socket.display());
-        let text = std::fs::read_to_string(&conf).unwrap() + &more;
-        std::fs::write(&conf, text).unwrap();
-        let server = Server { data, socket };
-        server.watch();
+        server.configure(settings);
         server.start();
         server
+    }
+
+    /// A place for a server, with its watchdog; its data directory is still to be made.
+    fn nowhere(place: &Path) -> Server {
+        let name = format!("qbo_raw-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (data, socket) = (place.join(&name), Path::new("/tmp").join(&name));
+        std::fs::create_dir(&socket).unwrap();
+        give_to_server(&socket);
+        let watchdog = watch(&data, &socket);
+        Server { data, socket, watchdog, copying: Mutex::new(()) }
+    }
+
+    /// Adds settings; the last of several counts.
+    fn configure(&self, settings: &str) {
+        let conf = self.data.join("postgresql.conf");
+        let text = std::fs::read_to_string(&conf).unwrap();
+        let more = format!("\n{settings}\nunix_socket_directories = '{}'\n", self.socket.display());
+        std::fs::write(&conf, text + &more).unwrap();
     }
 
     /// Makes a standby the primary.
     pub fn promote(&self) {
         let output = self.ctl(&["promote"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Ends the server when this process is gone.
-    fn watch(&self) {
-        let stop = "\"$0\" -D \"$1\" stop -m immediate -w; rm -rf \"$1\" \"$2\"";
-        afterwards(as_server(Path::new("bash")), stop, &[&program("pg_ctl"), &self.data, &self.socket]);
     }
 
     fn ctl(&self, args: &[&str]) -> Output {
@@ -142,7 +161,22 @@ impl Server {
 
     /// The server's log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+        self.log_from(0)
+    }
+
+    /// What stands in the log after so many bytes.
+    pub fn log_from(&self, began: u64) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut file) = File::open(self.log_file()) {
+            file.seek(SeekFrom::Start(began)).unwrap();
+            file.read_to_end(&mut text).unwrap();
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// How many bytes that is.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(self.log_file()).map_or(0, |file| file.len())
     }
 
     /// Its data directory.
@@ -172,6 +206,13 @@ impl Server {
         self.connect(database, "postgres").unwrap().batch_execute(text).unwrap();
     }
 
+    /// Makes a database with the extension.
+    pub fn copy_template(&self, name: &str) {
+        // Two copies of one template at once get in each other's way.
+        let _one_at_a_time = self.copying.lock();
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template"));
+    }
+
     /// Runs a program of PostgreSQL against this server; its output.
     pub fn run(&self, name: &str, args: &[&str]) -> Output {
         let mut command = Command::new(program(name));
@@ -187,10 +228,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.ctl(&["stop", "-m", "immediate"]);
-        let _ = std::fs::remove_dir_all(&self.data);
-        let _ = std::fs::remove_dir_all(&self.socket);
+        // Its input ends here too.
+        let _ = self.watchdog.wait();
     }
+}
+
+/// Ends a server when it was dropped, or this process is gone.
+fn watch(data: &Path, socket: &Path) -> Child {
+    let stop = "\"$0\" -D \"$1\" stop -m immediate -w; rm -rf \"$1\" \"$2\"";
+    afterwards(as_server(Path::new("bash")), stop, &[&program("pg_ctl"), data, socket])
+}
+
+/// Runs a script when nobody holds the input of the shell any more: it was dropped, or this process is gone, however it
+/// went. The arguments are $0, $1 and so on.
+pub(crate) fn afterwards(mut bash: Command, script: &str, args: &[&Path]) -> Child {
+    // A group of its own: what ends the tests as a group must not end it.
+    bash.process_group(0).arg("-c").arg(format!("read -r; {script}")).args(args);
+    bash.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Programs are found through pg_config.
@@ -200,8 +254,37 @@ pub fn program(name: &str) -> PathBuf {
     PathBuf::from(config).parent().unwrap().join(name)
 }
 
-fn work() -> PathBuf {
-    PathBuf::from(std::env::var("QBO_RAW_WORK").unwrap_or_else(|_| "/var/tmp/qbo_raw".to_owned()))
+/// Where data directories are.
+fn place() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    PLACE.get_or_init(|| if memory_is_plenty() { PathBuf::from(MEMORY) } else { on_disk() })
+}
+
+/// A file system in memory, which containers may have in miniature.
+const MEMORY: &str = "/dev/shm";
+
+/// What all servers together may take of it, and as much again for the programs.
+const PLENTY: u64 = 4 << 30;
+
+fn memory_is_plenty() -> bool {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap_or_default();
+    let available = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    let Ok(output) = Command::new("df").args(["--output=fstype,avail", "-B1", MEMORY]).output() else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words: Vec<&str> = text.lines().last().unwrap_or_default().split_whitespace().collect();
+    let room = words.last().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+    words.first() == Some(&"tmpfs") && room >= PLENTY && available * 1024 >= 2 * PLENTY
+}
+
+fn on_disk() -> PathBuf {
+    let work = std::env::var("QBO_RAW_WORK").unwrap_or_else(|_| "/var/tmp/qbo_raw".to_owned());
+    let clusters = Path::new(&work).join("clusters");
+    std::fs::create_dir_all(&clusters).unwrap();
+    give_to_server(&clusters);
+    clusters
 }
 
 fn is_root() -> bool {
@@ -209,39 +292,30 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// PostgreSQL refuses to run as root; then its programs run as the user postgres.
-pub fn as_server(program: &Path) -> Command {
-    let mut command = if is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
+/// User and group that PostgreSQL runs as where we are root, whom it refuses.
+fn server_user() -> Option<(u32, u32)> {
+    static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    let id = |of: &str| {
+        let output = Command::new("id").args([of, "postgres"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().expect("there is a user postgres")
     };
+    *USER.get_or_init(|| is_root().then(|| (id("-u"), id("-g"))))
+}
+
+/// A program as the user of the servers.
+pub fn as_server(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    if let Some((user, group)) = server_user() {
+        command.uid(user).gid(group);
+    }
     command.env_remove("RUST_BACKTRACE").current_dir("/");
     command
 }
 
-pub(crate) fn give_to_server(dir: &Path) {
-    if is_root() {
-        succeed(Command::new("chown").arg("postgres").arg(dir));
+pub(crate) fn give_to_server(path: &Path) {
+    if let Some((user, group)) = server_user() {
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
     }
-}
-
-/// Runs a script when this process is gone, however it went; the arguments are $0, $1 and so on. The shell outlives us on
-/// purpose: nobody is left to wait for it.
-#[allow(clippy::zombie_processes)]
-pub(crate) fn afterwards(mut bash: Command, script: &str, args: &[&Path]) {
-    // When a process began tells it from a later one with its number.
-    let script = format!(
-        "began() {{ sed 's/.*) //' /proc/{}/stat 2>/dev/null | cut -d' ' -f20; }}; ours=$(began)
-         while [ -n \"$ours\" ] && [ \"$(began)\" = \"$ours\" ]; do sleep 0.3; done
-         {script}",
-        std::process::id()
-    );
-    // A group of its own: what ends the tests as a group must not end it.
-    bash.process_group(0).args(["-c", &script]).args(args);
-    bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
 }
 
 fn succeed(command: &mut Command) {

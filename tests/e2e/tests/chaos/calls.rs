@@ -109,6 +109,11 @@ fn functions(db: &Database) -> Vec<Function> {
     found.into_iter().map(function).collect()
 }
 
+/// How many calls of a function have all arguments hostile.
+fn at_random() -> usize {
+    std::env::var("QBO_RAW_CALLS").map_or(25, |text| text.parse().expect("a number"))
+}
+
 /// The calls of a function: each hostile value beside good ones, and all arguments hostile, chosen by a fixed sequence.
 fn calls(function: &Function) -> Vec<String> {
     let mut chosen = Vec::new();
@@ -123,7 +128,7 @@ fn calls(function: &Function) -> Vec<String> {
         }
     }
     let mut state: u64 = 1;
-    for _ in 0..if hostile.len() > 1 { 25 } else { 0 } {
+    for _ in 0..if hostile.len() > 1 { at_random() } else { 0 } {
         let mut pick = |values: &Vec<String>| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             values[(state >> 33) as usize % values.len()].clone()

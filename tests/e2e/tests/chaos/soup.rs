@@ -175,7 +175,7 @@ fn calm(scene: &Scene) {
             "success",
             "{name}: {:?}\n{}",
             db.rows("SELECT * FROM raw.qb_run ORDER BY run_id DESC LIMIT 1"),
-            db.server.log()
+            db.log()
         );
         if last {
             break;
@@ -187,5 +187,5 @@ fn calm(scene: &Scene) {
           WHERE v.until_request IS NULL AND v.payload IS NOT NULL AND v.payload IS DISTINCT FROM d.payload",
     );
     assert!(wrong.is_empty(), "{name}: missing or old: {wrong:?}");
-    assert!(!db.server.log().contains("panicked"), "{name}: {}", db.server.log());
+    assert!(!db.log().contains("panicked"), "{name}: {}", db.log());
 }

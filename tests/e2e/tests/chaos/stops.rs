@@ -124,8 +124,7 @@ fn a_hundred_stops_are_all_obeyed() {
         let db = Database::on(server, Options { counts, ..Options::default() });
         let (run, holder) = run_in(&db, *state);
         let time = stop(server, db, run, holder, *how);
-        // The promise is one second, and three for a shutdown; this machine does other things as well.
-        let most = if *how == Stop::FastShutdown { seconds(5) } else { seconds(3) };
+        let most = if *how == Stop::FastShutdown { seconds(3) } else { seconds(1) };
         assert!(time <= most, "{how:?} in {state:?} took {time:?}");
         took.lock().unwrap().entry(*how).or_default().push(time);
     });

@@ -77,7 +77,8 @@ fn a_worker_that_was_terminated_and_a_run_that_was_put_aside_go_on() {
 
 #[test]
 fn a_standby_promoted_in_mid_run_goes_on() {
-    for (settings, windows) in [(PRELOADED, 4), ("", 1), ("", 20), (PRELOADED, 40), ("", 60)] {
+    let rounds = std::env::var("QBO_RAW_PROMOTIONS").map_or(1, |text| text.parse().expect("a number"));
+    for (settings, windows) in [(PRELOADED, 4), ("", 1), ("", 20), (PRELOADED, 40), ("", 60)].repeat(rounds) {
         let primary = Server::private(settings);
         let db = Database::on(&primary, slow());
         let standby = Server::standby(&primary, "");

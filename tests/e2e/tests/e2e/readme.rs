@@ -157,7 +157,7 @@ impl Session<'_> {
 
 #[test]
 fn every_sql_block_of_the_readme_does_what_it_shows() {
-    let cron = super::schedule::has_cron();
+    let cron = super::cron::has_cron();
     let server = if cron {
         Server::private(
             "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'books'\ncron.use_background_workers = on\nmax_worker_processes = 20",
