@@ -73,7 +73,9 @@ BEGIN
                                       ELSE 'external_routine_exception' END,
             DETAIL = CASE WHEN run.error_code IS NULL THEN format('%s of %s windows are stored.', run.windows_done, run.windows_total)
                           ELSE format('The first error was %s: %s.', run.error_code, run.error_message) END,
-            HINT = concat_ws(' ', run.error_hint, format('To go on: SELECT raw.qb_resume(%s);', run.run_id));
+            HINT = concat_ws(' ', replace(run.error_hint, 'raw.qb_resume(run_id)', format('raw.qb_resume(%s)', run.run_id)),
+                             CASE WHEN strpos(coalesce(run.error_hint, ''), 'raw.qb_resume(run_id)') = 0
+                                  THEN format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
   END IF;
   IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() - qb_wait_look.began >= qb_wait_look.within THEN
     RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within

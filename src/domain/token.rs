@@ -337,7 +337,7 @@ fn blocked(code: &str, message: &str) -> Failure {
 
 fn needs_reauth(message: &str) -> Failure {
     blocked("needs_reauth", message).hint(
-        "Authorize the company again with raw.qb_authorize_url, or store a new refresh token with raw.qb_connect.",
+        "Authorize the company again with raw.qb_authorize_url, or store a new refresh token with raw.qb_connect; then raw.qb_resume(run_id) goes on.",
     )
 }
 

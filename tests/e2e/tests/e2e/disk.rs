@@ -74,11 +74,13 @@ fn under_the_whole_database_the_run_is_taken_up_later() {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
     });
     disk.fill();
-    // Not even what failed may find a place to be written down.
-    wait_until("the worker leaves", seconds(30), || !db.has_worker());
+    // Not even what failed may find a place to be written down, nor a new session one for its cache.
+    let mut elsewhere = server.connect("postgres", "postgres").unwrap();
+    let worker = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker'";
+    wait_until("the worker leaves", seconds(30), || elsewhere.query(worker, &[]).unwrap().is_empty());
+    disk.free();
     assert_ne!(db.of_run(run, "status"), "success");
     nothing_half_stored(&db, "a full disk");
-    disk.free();
     goes_on(&db, run);
 }
 

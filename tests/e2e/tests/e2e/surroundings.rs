@@ -143,7 +143,9 @@ fn a_schedule_says_the_same_day_in_every_date_style() {
 
 #[test]
 fn the_schema_dropped_under_a_run_ends_the_worker() {
-    let db = Database::new();
+    // Nobody else writes to its log.
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
     nearly_done(&db);
     db.exec("DROP SCHEMA raw CASCADE");
     wait_until("the worker left", seconds(5), || !db.has_worker());
