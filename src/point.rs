@@ -18,8 +18,13 @@ pub fn reach(name: &str) {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use std::sync::Mutex;
+
     let Some(dir) = std::env::var_os("QBO_RAW_POINTS").map(PathBuf::from) else { return };
     let armed = dir.join("armed");
+    // Threads that arrive together are counted one after the other.
+    static COUNTING: Mutex<()> = Mutex::new(());
+    let counting = COUNTING.lock();
     let Ok(wanted) = read_to_string(&armed) else { return };
     let Some((point, pass)) = wanted.split_once(' ') else { return };
     let taken = dir.join(["taken ", name].concat());
@@ -38,6 +43,7 @@ pub fn reach(name: &str) {
     }
     let reached = dir.join("reached");
     say(std::process::id().to_string(), reached.clone());
+    drop(counting);
     while reached.exists() {
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -2,8 +2,8 @@
 //!
 //! It begins with one window alone, so that wrong credentials or a throttled company cost one request, not one a thread; as
 //! soon as a page of it came, the others follow.
-//! Then each thread has a window and one more to go on with, so that none waits while the main thread stores; and no more
-//! are handed out than that before some are stored.
+//! Then there are two windows for each request that may be under way, so that no thread waits while the main thread stores;
+//! and no more are handed out than that before some are stored.
 
 use super::fault::{Failure, Scope};
 use super::window::Window;
@@ -69,7 +69,7 @@ enum Stop {
 }
 
 impl Run {
-    /// A run with these windows left to do, `stored` of it done before, on so many threads.
+    /// A run with these windows left to do, `stored` of it done before, with so many requests under way at once.
     pub fn new(todo: Vec<Window>, stored: usize, lanes: usize) -> Self {
         Run {
             todo: todo.into_iter().enumerate().collect(),

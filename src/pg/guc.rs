@@ -57,8 +57,8 @@ pub fn define() {
     );
     int(
         c"qbo_raw.fetch_threads",
-        c"Windows of a run that are fetched at the same time.",
-        c"QuickBooks allows ten requests at once for a company.",
+        c"Requests of a run that are under way at the same time.",
+        c"Half as many threads more read what came meanwhile. QuickBooks allows ten requests at once for a company.",
         &FETCH_THREADS,
         (1, 10),
         none,

@@ -72,7 +72,10 @@ impl<'a> Scene<'a> {
         let server = self.db.server;
         if point.starts_with("failure@") {
             self.db.set("qbo_raw.max_retries", "0");
-            self.db.sim.fault_times(When::Nth(3), Fault::named("500").unwrap(), 1);
+            // One of the two is no count.
+            for nth in [3, 4] {
+                self.db.sim.fault_times(When::Nth(nth), Fault::named("500").unwrap(), 1);
+            }
         }
         server.arm(point, pass);
         let caller = std::thread::spawn(self.call(point));
