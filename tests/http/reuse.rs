@@ -211,14 +211,16 @@ fn a_connection_that_died_costs_one_request() {
         });
         let settings = Settings { request_timeout: Duration::from_secs(1), ..settings() };
         let outcomes = bench(&server, settings).fetch(&windows(3, 7));
-        let costs: Vec<_> = outcomes
+        let mut costs: Vec<_> = outcomes
             .values()
             .map(|outcome| match outcome {
                 crate::bench::Outcome::Fetched { counters, .. } => (counters.requests, counters.retries),
                 crate::bench::Outcome::Failed(failure) => panic!("{how}: {failure:?}"),
             })
             .collect();
-        assert_eq!(costs, [(1, 0), (2, 1), (1, 0)], "{how}");
+        // Which of the later two meets the dead one is up to who of the threads is first.
+        costs.sort_unstable();
+        assert_eq!(costs, [(1, 0), (1, 0), (2, 1)], "{how}");
         assert_eq!(server.connections(), 2, "{how}");
     }
 }
