@@ -38,8 +38,8 @@ BEGIN
 
   line := CASE
     WHEN run.status = 'queued' AND run.not_before > clock_timestamp() THEN
-      format('run %s %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
-    WHEN run.status = 'queued' THEN format('run %s %s: queued', run.run_id, run.entity)
+      format('run %s of %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
+    WHEN run.status = 'queued' THEN format('run %s of %s: queued', run.run_id, run.entity)
     WHEN run.status = 'running' THEN
       format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total, 12), finished,
              run.windows_total, run.row_count,

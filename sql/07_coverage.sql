@@ -1,5 +1,6 @@
 -- What is covered, from the report rows of all runs: a day is what its newest attempt says. Everything here reads with the
--- rights of whoever asks. Each function looks at its names before they stand in a query: an error shows the whole query.
+-- rights of whoever asks. Each function looks at its names before they stand in a query, in a declaration even where nobody
+-- needs the table: an error shows the whole query, or statement, that it comes from.
 
 CREATE FUNCTION raw.qb_report_of(
   entity     text,

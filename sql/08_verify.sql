@@ -100,7 +100,8 @@ BEGIN
   END LOOP;
   SELECT coalesce(sum(u.requests), 0) INTO spent FROM raw.qb_api_usage u
    WHERE u.connection = qb_plan.connection AND u.month = to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM');
-  RAISE NOTICE '% windows, % records: % requests, % at % a minute', windows, total, cost,
+  RAISE NOTICE '% %, % %: % %, % at % a minute', windows, CASE windows WHEN 1 THEN 'window' ELSE 'windows' END,
+    total, CASE total WHEN 1 THEN 'record' ELSE 'records' END, cost, CASE cost WHEN 1 THEN 'request' ELSE 'requests' END,
     CASE WHEN cost <= pace THEN 'less than a minute' ELSE format('%s minutes', ceil(cost::numeric / pace)) END, pace;
   RAISE NOTICE '% of % requests of this month are spent', spent, coalesce(known.monthly_budget::text, 'unlimited');
   IF known.monthly_budget < spent + cost THEN
@@ -146,7 +147,7 @@ BEGIN
       HINT = 'Leave the argument out to get its default.';
   END IF;
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_check.connection;
-  IF NOT FOUND THEN
+  IF NOT FOUND AND EXISTS (SELECT 1 FROM raw.qb_connections) THEN
     RAISE EXCEPTION 'connection "%" does not exist', left(qb_check.connection, 60) USING ERRCODE = 'invalid_parameter_value',
       HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
@@ -167,6 +168,15 @@ BEGIN
   result := format('%s of %s free', free, current_setting('max_worker_processes'));
   what_to_do := CASE WHEN NOT ok THEN 'Raise max_worker_processes; it takes a restart.' END;
   RETURN NEXT;
+
+  IF known.connection IS NULL THEN
+    subject := 'connection';
+    ok := false;
+    result := 'there is none yet';
+    what_to_do := 'SELECT raw.qb_connect(realm_id, client_id, client_secret, refresh_token); or raw.qb_authorize_url after it.';
+    RETURN NEXT;
+    RETURN;
+  END IF;
 
   subject := 'schema';
   ok := coalesce((SELECT has_schema_privilege('qbo_raw_owner', n.oid, 'CREATE')

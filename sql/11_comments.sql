@@ -137,7 +137,7 @@ COMMENT ON PROCEDURE raw.qb_wait(bigint, interval) IS
 COMMENT ON FUNCTION raw.qb_cancel(bigint) IS
 'Ends a run within a second of the commit, wherever it is; windows already stored stay. Returns what was done. Errors: 22004 a NULL, 22023 a run that does not exist, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_tick() IS
-'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Errors: 25006 a read-only transaction or server, 55000 switched off.';
+'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
 COMMENT ON FUNCTION raw.qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
 COMMENT ON FUNCTION raw.qb_catalogue() IS 'The entities behind the view qb_entities.';
@@ -161,7 +161,7 @@ COMMENT ON FUNCTION raw.qb_verify(text, date, date, int, text, text) IS
 COMMENT ON FUNCTION raw.qb_plan(text, date, date, int, int, text, text) IS
 'A dry run: COUNT(*) of each window, and the requests that fetching it will cost; in NOTICEs the sum, the minutes and the budget. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
 COMMENT ON FUNCTION raw.qb_check(text) IS
-'A doctor: one row a check, whether it is well, and what to do if not. Renews the token if it has run out, and sends one query. Errors: 22004 a NULL, 22023 a connection that does not exist.';
+'A doctor: one row a check, whether it is well, and what to do if not. Renews the token if it has run out, and sends one query. Before the first connection it says so in a row. Errors: 22004 a NULL, 22023 a connection that is not among those there are.';
 COMMENT ON FUNCTION raw.qb_authorize_url(text, text) IS
 'Returns the address of Intuit''s page where the administrator of a company consents; good for an hour, once. Errors: 22004 a NULL, 22023 a redirect_uri that is neither https nor this machine or a connection that does not exist, 55000 no client id or secret, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_authorize(text) IS

@@ -45,7 +45,7 @@ pub const BREAKER: u32 = 20;
 #[derive(Debug)]
 pub struct Run {
     todo: VecDeque<(usize, Window)>,
-    lanes: usize,
+    at_once: usize,
     in_flight: BTreeSet<usize>,
     /// Fetched, not stored yet.
     waiting: BTreeSet<usize>,
@@ -70,10 +70,10 @@ enum Stop {
 
 impl Run {
     /// A run with these windows left to do, `stored` of it done before, with so many requests under way at once.
-    pub fn new(todo: Vec<Window>, stored: usize, lanes: usize) -> Self {
+    pub fn new(todo: Vec<Window>, stored: usize, at_once: usize) -> Self {
         Run {
             todo: todo.into_iter().enumerate().collect(),
-            lanes: lanes.max(1),
+            at_once: at_once.max(1),
             in_flight: BTreeSet::new(),
             waiting: BTreeSet::new(),
             stored,
@@ -86,7 +86,7 @@ impl Run {
 
     /// The next window to fetch, if one may be fetched now.
     pub fn next_window(&mut self) -> Option<(usize, Window)> {
-        let most = if self.proven { 2 * self.lanes } else { 1 };
+        let most = if self.proven { 2 * self.at_once } else { 1 };
         if self.stop.is_some() || self.in_flight.len() + self.waiting.len() >= most {
             return None;
         }

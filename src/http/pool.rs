@@ -251,7 +251,8 @@ impl Lane {
                         &statement,
                         context.max_body_size,
                     );
-                    // Whoever waits for this place shall not go with the same token.
+                    // Whoever waits for this place shall not go with the same token; what other answers say of it the
+                    // machine finds out when it has read them.
                     if answer.as_ref().is_ok_and(|reply| reply.status == 401) {
                         self.shared.refuse(leave.generation);
                     }

@@ -27,8 +27,9 @@ pub struct Line {
 }
 
 impl Line {
-    /// Opens the line of a connection whose lock the caller holds: so many threads, pages of so many records.
-    pub fn open(connection: &Connection, lanes: usize, page_size: u32) -> Result<Line> {
+    /// Opens the line of a connection whose lock the caller holds: so many requests at once, pages of so many
+    /// records.
+    pub fn open(connection: &Connection, at_once: usize, page_size: u32) -> Result<Line> {
         let settings = guc::http();
         let hosts = hosts(connection)?;
         let agent = agent::agent(&settings, &hosts)?;
@@ -46,7 +47,7 @@ impl Line {
             allowance,
             wake: latch::waker(),
         };
-        let pool = Pool::start(lanes, context, pacer(&hosts), &recent).map_err(Error::NoThread)?;
+        let pool = Pool::start(at_once, context, pacer(&hosts), &recent).map_err(Error::NoThread)?;
         Ok(Line { pool, keeper })
     }
 

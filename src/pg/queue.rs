@@ -24,8 +24,15 @@ pub struct Asked<'a> {
     pub windows: usize,
 }
 
-/// Queues a run. Returns its id, and whether it is new: a live run with the same settings is joined.
-pub fn range(asked: &Asked) -> Result<(i64, bool)> {
+/// The run that does what was asked for.
+pub struct Range {
+    pub id: i64,
+    /// A live run that was there before: whether its execution date is the same too.
+    pub joined: Option<bool>,
+}
+
+/// Queues a run, or joins a live one with the same settings.
+pub fn range(asked: &Asked) -> Result<Range> {
     let insert = Statement::fixed(
         "INSERT INTO raw.qb_run AS r (connection, entity, start_date, end_date, chunk_days, page_size, window_on,
                                       execution_date, requested_by, windows_total)
@@ -47,20 +54,19 @@ pub fn range(asked: &Asked) -> Result<(i64, bool)> {
         i32::try_from(asked.windows).unwrap_or(i32::MAX).into(),
     ];
     if let Some(id) = spi::write(&insert, &args, |row| row.need(1))?.first() {
-        return Ok((*id, true));
+        return Ok(Range { id: *id, joined: None });
     }
     let find = Statement::fixed(
-        "SELECT r.run_id FROM raw.qb_run r
+        "SELECT r.run_id, r.execution_date IS NOT DISTINCT FROM $8 FROM raw.qb_run r
           WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.entity OPERATOR(pg_catalog.=) $2
             AND r.start_date OPERATOR(pg_catalog.=) $3 AND r.end_date OPERATOR(pg_catalog.=) $4
             AND r.chunk_days OPERATOR(pg_catalog.=) $5 AND r.page_size OPERATOR(pg_catalog.=) $6
             AND r.window_on OPERATOR(pg_catalog.=) $7 AND r.status IN ('queued', 'running') AND r.windows IS NULL",
     );
-    match spi::write(&find, &args[..7], |row| row.need(1))?.first() {
-        Some(id) => Ok((*id, false)),
-        // It ended between the two statements: now there is room for a new one.
-        None => range(asked),
-    }
+    let found =
+        spi::write(&find, &args[..8], |row| Ok(Range { id: row.need(1)?, joined: Some(row.need(2)?) }))?;
+    // If there is none it ended between the two statements: now there is room for a new one.
+    found.into_iter().next().map_or_else(|| range(asked), Ok)
 }
 
 /// A run for windows that are named one by one.

@@ -83,7 +83,7 @@ impl Work {
         let stored = spi::transaction(|| report::stored(&tables, id))?;
         let todo: Vec<Window> =
             run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
-        let lanes = guc::fetch_threads();
+        let at_once = guc::fetch_threads();
         let text = format!(
             "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
             run.entity.name,
@@ -93,8 +93,8 @@ impl Work {
         );
         raise::log(PgLogLevel::LOG, text);
 
-        let line = Line::open(&connection, lanes, run.page_size)?;
-        let machine = Machine::new(todo, stored.len(), lanes);
+        let line = Line::open(&connection, at_once, run.page_size)?;
+        let machine = Machine::new(todo, stored.len(), at_once);
         let store = Store::new(tables, name);
         point!("run@begun");
         let (count, looked) = (Count::Open, Instant::now());

@@ -1,7 +1,7 @@
 //! `raw.qb_backfill`: queues a run.
 
 use super::resume::configured;
-use super::{checked_page_size, need};
+use super::{allowed_page_size, checked_page_size, need, queued};
 use crate::domain::entity::Entity;
 use crate::domain::window::{EARLIEST, Range, WindowOn};
 use crate::error::{Error, Result};
@@ -37,10 +37,9 @@ fn qb_backfill(
         time::now().date_naive(),
     )?;
     if let Some(at) = execution_date.filter(|at| !is_likely(*at)) {
-        let infinite = at.is_infinity() || at.is_neg_infinity();
         return Err(Error::Argument {
             argument: "execution_date",
-            value: if infinite { "infinity".to_owned() } else { at.to_string() },
+            value: shown(at.is_infinity(), at.is_neg_infinity(), || at.to_string()),
             expected: format!("a finite time from {EARLIEST} to two days from now"),
         }
         .into());
@@ -53,18 +52,23 @@ fn qb_backfill(
         start_date,
         end_date,
         chunk_days,
-        page_size: page_size.min(known.page_size),
+        page_size: allowed_page_size(page_size, connection, &known),
         window_on,
         execution_date,
         connection,
         windows: range.len(),
     };
-    let (id, new) = queue::range(&asked)?;
-    if !new {
-        raise::notice(
-            ["run ", &id.to_string(), " already does this"].concat(),
-            Some("SELECT * FROM raw.qb_progress; shows how far it is."),
-        );
+    let run = queue::range(&asked)?;
+    let id = run.id;
+    match run.joined {
+        None => queued(id, entity.name, range.len(), ""),
+        Some(same) => {
+            let but = if same { "" } else { ", with another execution_date" };
+            raise::notice(
+                ["run ", &id.to_string(), " already does this", but].concat(),
+                Some("SELECT * FROM raw.qb_progress; shows how far it is."),
+            );
+        }
     }
     launch::at_commit(known.id);
     point!("call@queued");
@@ -77,11 +81,20 @@ fn is_likely(execution_date: TimestampWithTimeZone) -> bool {
     time::from_pg(execution_date).is_some_and(|at| at.date_naive() >= EARLIEST && at <= latest)
 }
 
+/// Infinity has no digits.
+fn shown(future: bool, past: bool, finite: impl FnOnce() -> String) -> String {
+    match (future, past) {
+        (true, _) => "infinity".to_owned(),
+        (_, true) => "-infinity".to_owned(),
+        _ => finite(),
+    }
+}
+
 /// A day that exists; infinity and days beyond any calendar of QuickBooks do not.
 pub fn day(date: Date, argument: &'static str) -> Result<NaiveDate> {
     time::date_from_pg(date).ok_or_else(|| Error::Argument {
         argument,
-        value: if date.is_finite() { date.to_string() } else { "infinity".to_owned() },
+        value: shown(date.is_infinity(), date.is_neg_infinity(), || date.to_string()),
         expected: "a day from 1990-01-01 on".to_owned(),
     })
 }

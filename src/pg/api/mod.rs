@@ -12,6 +12,7 @@ mod tick;
 mod wait;
 
 use crate::error::{Error, Result};
+use crate::pg::{config, raise};
 
 /// An argument that must not be NULL.
 fn need<T>(value: Option<T>, argument: &'static str) -> Result<T> {
@@ -28,4 +29,24 @@ fn checked_page_size(page_size: i32) -> Result<i32> {
             expected: "1 to 1000, the most that QuickBooks gives in one page".to_owned(),
         }),
     }
+}
+
+/// No more than the connection allows, with a NOTICE where that is less than what was asked for.
+fn allowed_page_size(asked: i32, connection: &str, known: &config::Summary) -> i32 {
+    if asked > known.page_size {
+        raise::notice(
+            format!(
+                "page_size {asked} is more than the {} of connection \"{connection}\": {} are taken",
+                known.page_size, known.page_size
+            ),
+            Some("page_size in raw.qb_config is the most that a connection allows."),
+        );
+    }
+    asked.min(known.page_size)
+}
+
+/// What is said of a run that was queued.
+fn queued(id: i64, entity: &str, windows: usize, more: &str) {
+    let what = if windows == 1 { "window" } else { "windows" };
+    raise::notice(format!("run {id} of {entity}: {windows} {what}{more}"), None);
 }

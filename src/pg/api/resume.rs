@@ -1,7 +1,7 @@
 //! `raw.qb_resume`: a run that ended before it was whole goes on. `raw.qb_backfill_windows`: a run for windows named one by
 //! one, which is what `qb_retry_failed` and `qb_fill_gaps` come down to.
 
-use super::{checked_page_size, need};
+use super::{allowed_page_size, checked_page_size, need, queued};
 use crate::domain::entity::Entity;
 use crate::domain::window::{self, WindowOn};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ fn qb_backfill_windows(
     let asked = Named {
         entity,
         windows: &windows,
-        page_size: page_size.min(known.page_size),
+        page_size: allowed_page_size(page_size, connection, &known),
         window_on,
         connection,
         connection_id: known.id,
@@ -98,8 +98,7 @@ fn qb_backfill_windows(
         }
         Queued::New { id, windows, busy } => {
             let others = busy.map(|run| format!("; run {run} is at the others")).unwrap_or_default();
-            let what = if windows == 1 { "window" } else { "windows" };
-            raise::notice(format!("run {id} of {}: {windows} {what}{others}", entity.name), None);
+            queued(id, entity.name, windows, &others);
             id
         }
     };

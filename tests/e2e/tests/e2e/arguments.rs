@@ -52,7 +52,7 @@ fn arguments_out_of_their_range_are_named() {
         ("'invoices', '4713-01-01 BC', '2025-07-01'", "22023", "start_date is", "1990-01-01"),
         ("'invoices', '2025-07-01', '2999-01-01'", "22023", "end_date is 2999-01-01", "two days from now"),
         ("'invoices', '2025-07-01', '5874897-12-31'", "22023", "end_date is", "1990-01-01"),
-        ("'invoices', '-infinity', '2025-07-01'", "22023", "start_date is infinity", "1990-01-01"),
+        ("'invoices', '-infinity', '2025-07-01'", "22023", "start_date is -infinity", "1990-01-01"),
         ("'invoices', '2025-07-01', 'infinity'", "22023", "end_date is infinity", "1990-01-01"),
         ("'invoices', '2025-07-01', '2025-07-02', 0", "22023", "chunk_days is 0", "1 or more"),
         ("'invoices', '2025-07-01', '2025-07-02', -7", "22023", "chunk_days is -7", "1 or more"),
@@ -131,15 +131,54 @@ fn the_same_live_run_is_joined() {
     let (mut client, heard) = db.listening();
     let second = rows(&mut client, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap();
     assert_eq!(second[0][0], first.to_string());
-    assert!(
-        heard.lock().unwrap().iter().any(|line| line.contains(&format!("run {first} already does this")))
-    );
+    let said = format!("NOTICE: run {first} already does this");
+    assert_eq!(*heard.lock().unwrap(), std::slice::from_ref(&said));
+    heard.lock().unwrap().clear();
+    let third = format!("SELECT raw.qb_backfill('invoices', {RANGE}, execution_date => '2025-10-01')");
+    assert_eq!(rows(&mut client, &third).unwrap()[0][0], first.to_string());
+    assert_eq!(*heard.lock().unwrap(), [said + ", with another execution_date"]);
     let other = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 8)"));
     assert_ne!(other, first);
     db.exec(&format!("SELECT raw.qb_cancel({first}), raw.qb_cancel({other})"));
     db.ended(first);
     db.ended(other);
     assert_ne!(db.queue("invoices"), first, "a finished run is not joined");
+}
+
+#[test]
+fn what_was_queued_is_said_and_what_was_cut_too() {
+    let db = Database::new();
+    db.exec("UPDATE raw.qb_config SET page_size = 200");
+    let (mut client, heard) = db.listening();
+    let calls = [
+        ("SELECT raw.qb_backfill('items', '2025-07-01', '2025-07-10', page_size => 200)", "2 windows", false),
+        ("SELECT raw.qb_backfill('items', '2025-07-01', '2025-07-10', page_size => 201)", "2 windows", true),
+        (
+            "SELECT raw.qb_backfill_windows('items', ARRAY[tstzrange('2025-08-05Z', '2025-08-12Z')], 1000)",
+            "1 window",
+            true,
+        ),
+    ];
+    for (call, windows, cut) in calls {
+        let run = rows(&mut client, call).unwrap()[0][0].clone();
+        let said = std::mem::take(&mut *heard.lock().unwrap());
+        assert_eq!(said.last(), Some(&format!("NOTICE: run {run} of items: {windows}")), "{call}");
+        assert_eq!(
+            said.len() == 2 && said[0].contains("than the 200 of connection"),
+            cut,
+            "{call}: {said:?}"
+        );
+        let run = run.parse().unwrap();
+        assert_eq!((db.ended(run).as_str(), db.of_run(run, "page_size").as_str()), ("success", "200"));
+    }
+}
+
+#[test]
+fn a_doctor_comes_before_the_first_connection() {
+    let db = Database::new();
+    db.exec("DELETE FROM raw.qb_config");
+    let found = db.rows("SELECT subject, ok FROM raw.qb_check()");
+    assert_eq!(found, [["server", "t"], ["worker slots", "t"], ["connection", "f"]]);
 }
 
 #[test]
@@ -188,6 +227,10 @@ fn a_read_only_session_and_a_switched_off_server_say_so() {
     assert_eq!(error.sqlstate, "55000");
     assert!(error.hint.contains("restored copy") && error.hint.contains("pg_reload_conf"), "{error:?}");
     db.exec("SELECT raw.qb_purge_reports('1 year')");
+    // A schedule that came with the copy does not fail each minute.
+    let (mut client, heard) = db.listening();
+    assert_eq!(rows(&mut client, "SELECT raw.qb_tick()").unwrap(), [["0"]]);
+    assert_eq!(*heard.lock().unwrap(), ["NOTICE: qbo_raw.enabled is off: no worker is started"]);
 }
 
 #[test]
