@@ -45,6 +45,9 @@ pub const BREAKER: u32 = 20;
 #[derive(Debug)]
 pub struct Run {
     todo: VecDeque<(usize, Window)>,
+    /// Windows that were left at the beginning, and those done before that.
+    total: usize,
+    before: usize,
     at_once: usize,
     in_flight: BTreeSet<usize>,
     /// Fetched, not stored yet.
@@ -72,6 +75,8 @@ impl Run {
     /// A run with these windows left to do, `stored` of it done before, with so many requests under way at once.
     pub fn new(todo: Vec<Window>, stored: usize, at_once: usize) -> Self {
         Run {
+            total: todo.len(),
+            before: stored,
             todo: todo.into_iter().enumerate().collect(),
             at_once: at_once.max(1),
             in_flight: BTreeSet::new(),
@@ -148,6 +153,29 @@ impl Run {
     /// Somebody cancelled the run.
     pub fn cancel(&mut self) {
         self.stop = Some(Stop::Cancelled);
+    }
+
+    /// What must hold between two steps, where it does not: each window is in one place, and none is made up.
+    pub fn broken(&self) -> Option<Failure> {
+        let under_way = self.in_flight.len() + self.waiting.len();
+        let what = if let Some(index) = self.in_flight.intersection(&self.waiting).next() {
+            format!("window {index} is fetched and still being fetched")
+        } else if under_way > 2 * self.at_once {
+            format!("{under_way} windows under way with {} requests at once", self.at_once)
+        } else if self.stored < self.before {
+            format!("{} windows stored, {} were before", self.stored, self.before)
+        } else if self.todo.len() + under_way + (self.stored - self.before) + self.failed > self.total {
+            format!(
+                "{} windows to do, {under_way} under way, {} stored, {} failed, of {}",
+                self.todo.len(),
+                self.stored - self.before,
+                self.failed,
+                self.total
+            )
+        } else {
+            return None;
+        };
+        Some(Failure::new("internal", "XX000", format!("the run's machine is broken: {what}")))
     }
 
     /// How the run ends, once it does: when it was stopped, or nothing is left.

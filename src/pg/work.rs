@@ -108,6 +108,9 @@ impl Work {
                 self.line.pool.submit(Job { index, query, task: Task::Fetch });
                 point!("window@handed_out");
             }
+            if let Some(failure) = self.machine.broken() {
+                return Err(failure.into());
+            }
             if let Some(status) = self.machine.end() {
                 return Ok(status);
             }

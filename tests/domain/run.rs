@@ -12,8 +12,8 @@ fn windows(count: usize) -> Vec<Window> {
     (0..count).map(|n| origin + day * n as i32).map(|start| Window { start, end: start + day }).collect()
 }
 
-fn run(count: usize, lanes: usize) -> Run {
-    Run::new(windows(count), 0, lanes)
+fn run(count: usize, at_once: usize) -> Run {
+    Run::new(windows(count), 0, at_once)
 }
 
 fn next(run: &mut Run) -> Option<usize> {
@@ -100,7 +100,7 @@ fn no_more_are_fetched_than_can_be_stored() {
 }
 
 #[test]
-fn no_lanes_count_as_one() {
+fn none_at_once_counts_as_one() {
     let mut run = run(3, 0);
     assert_eq!(begin(&mut run), [0]);
     run.fetched(0);
@@ -267,11 +267,23 @@ fn of_two_reasons_to_stop_the_first_counts() {
 }
 
 #[test]
+fn a_window_that_ends_twice_breaks_the_machine() {
+    let mut run = run(1, 4);
+    begin(&mut run);
+    assert!(run.failed(0, &failure(Scope::Window)));
+    assert_eq!(run.broken(), None);
+    run.failed(0, &failure(Scope::Window));
+    let broken = run.broken().unwrap();
+    assert_eq!((broken.code.as_str(), broken.sqlstate), ("internal", "XX000"));
+    assert!(broken.message.ends_with("0 windows to do, 0 under way, 0 stored, 2 failed, of 1"), "{broken:?}");
+}
+
+#[test]
 fn random_runs_do_every_window_once_and_end() {
     let mut random = fastrand::Rng::with_seed(8);
     for _ in 0..2_000 {
-        let (count, lanes, before) = (random.usize(0..40), random.usize(1..6), random.usize(0..3));
-        let mut run = Run::new(windows(count), before, lanes);
+        let (count, at_once, before) = (random.usize(0..40), random.usize(1..6), random.usize(0..3));
+        let mut run = Run::new(windows(count), before, at_once);
         let (mut flying, mut waiting) = (Vec::new(), Vec::new());
         let (mut seen, mut stored, mut failed) = (Vec::new(), before, 0);
         while run.end().is_none() {
@@ -298,7 +310,8 @@ fn random_runs_do_every_window_once_and_end() {
                 }
                 _ => {}
             }
-            assert!(flying.len() + waiting.len() <= 2 * lanes);
+            assert!(flying.len() + waiting.len() <= 2 * at_once);
+            assert_eq!(run.broken(), None);
         }
         assert_eq!(seen, (0..count).collect::<Vec<_>>());
         let status = match (failed, stored) {

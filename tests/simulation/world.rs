@@ -148,6 +148,7 @@ impl World {
             {
                 lanes.push(self.lane(index, window));
             }
+            assert_eq!(run.broken(), None);
             if let Some(status) = run.end() {
                 self.note(match status {
                     Status::Success => "success",

@@ -247,6 +247,16 @@ impl Fetch {
 
     /// What must hold between two steps.
     fn broken(&self) -> Option<String> {
+        let Counters { records, rejected, pages, rereads, .. } = self.counters;
+        if records != u64::from(self.seen) || rejected > records {
+            return Some(format!(
+                "{records} records, {rejected} of them rejected, in {} rows seen",
+                self.seen
+            ));
+        }
+        if pages > self.limits.page_cap || rereads > self.limits.rereads {
+            return Some(format!("page {pages}, reread {rereads}"));
+        }
         if self.state == State::Over {
             return None;
         }
