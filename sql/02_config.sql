@@ -35,7 +35,7 @@ CREATE TABLE raw.qb_config (
 ALTER TABLE raw.qb_config ENABLE ROW LEVEL SECURITY;
 REVOKE ALL ON raw.qb_config FROM PUBLIC;
 
-CREATE FUNCTION raw.qb_config_guard() RETURNS trigger
+CREATE FUNCTION raw._qb_config_guard() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   wrong text;
@@ -119,10 +119,10 @@ BEGIN
   RETURN NEW;
 END
 $$;
-REVOKE ALL ON FUNCTION raw.qb_config_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION raw._qb_config_guard() FROM PUBLIC;
 
-CREATE TRIGGER qb_config_guard BEFORE INSERT OR UPDATE ON raw.qb_config
-  FOR EACH ROW EXECUTE FUNCTION raw.qb_config_guard();
+CREATE TRIGGER _qb_config_guard BEFORE INSERT OR UPDATE ON raw.qb_config
+  FOR EACH ROW EXECUTE FUNCTION raw._qb_config_guard();
 
 CREATE FUNCTION raw.qb_connect(
   realm_id      text DEFAULT NULL,           -- company id of QuickBooks Online, digits; NULL = as it is, or as the consent says
@@ -220,7 +220,7 @@ REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) 
 
 -- Intuit lets a refresh token end after a hundred days without use. A tick renews one that nobody used for half of that;
 -- after a failure, an hour later again.
-CREATE FUNCTION raw.qb_token_is_idle(
+CREATE FUNCTION raw._qb_token_is_idle(
   config raw.qb_config
 ) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -231,4 +231,4 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND coalesce(config.refresh_started_at < now() - interval '1 hour', true)
      AND coalesce(config.refresh_hard_expires_at > now(), true)
 $$;
-REVOKE ALL ON FUNCTION raw.qb_token_is_idle(raw.qb_config) FROM PUBLIC;
+REVOKE ALL ON FUNCTION raw._qb_token_is_idle(raw.qb_config) FROM PUBLIC;

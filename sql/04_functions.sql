@@ -55,7 +55,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_disconnect_wrapper';
 
 -- Asks QuickBooks for COUNT(*) of each window; with stored, the table as well.
-CREATE FUNCTION raw.qb_count(
+CREATE FUNCTION raw._qb_count(
   entity text, start_date date, end_date date, chunk_days int, window_on text, connection text, stored boolean,
   OUT window_start timestamptz, OUT window_end timestamptz, OUT in_quickbooks bigint, OUT in_table bigint
 ) RETURNS SETOF record
@@ -63,20 +63,20 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_count_wrapper';
 
 -- Tries a connection out: token, one query, the clock.
-CREATE FUNCTION raw.qb_probe(
+CREATE FUNCTION raw._qb_probe(
   connection text,
   OUT subject text, OUT works boolean, OUT found text, OUT hint text
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_probe_wrapper';
 
-CREATE FUNCTION raw.qb_purge_before(
+CREATE FUNCTION raw._qb_purge_before(
   before timestamptz
 ) RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_purge_before_wrapper';
 
-CREATE FUNCTION raw.qb_entity(
+CREATE FUNCTION raw._qb_entity(
   name text                                     -- as a person types it: 'invoices', 'Invoice', 'bill_payment'
 ) RETURNS text
 LANGUAGE c IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -86,17 +86,17 @@ CREATE FUNCTION raw.qb_tick() RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_tick_wrapper';
 
-CREATE FUNCTION raw.qb_wait_may() RETURNS void
+CREATE FUNCTION raw._qb_wait_may() RETURNS void
 LANGUAGE c STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_wait_may_wrapper';
 
-CREATE FUNCTION raw.qb_catalogue(
+CREATE FUNCTION raw._qb_catalogue(
   OUT entity text, OUT qbo_name text, OUT kind text, OUT inactive_too boolean, OUT table_name text, OUT report_table text
 ) RETURNS SETOF record
 LANGUAGE c STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'qb_catalogue_wrapper';
 
-CREATE FUNCTION raw.qb_instant(
+CREATE FUNCTION raw._qb_instant(
   value text                                    -- a time as QuickBooks writes it, with its offset
 ) RETURNS timestamptz
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -106,5 +106,5 @@ REVOKE ALL ON FUNCTION
   raw.qb_backfill(text, date, date, int, int, text, timestamptz, text),
   raw.qb_resume(bigint), raw.qb_backfill_windows(text, tstzrange[], int, text, text),
   raw.qb_authorize_url(text, text), raw.qb_authorize(text), raw.qb_disconnect(text),
-  raw.qb_count(text, date, date, int, text, text, boolean), raw.qb_probe(text), raw.qb_purge_before(timestamptz),
-  raw.qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw.qb_wait_may(), raw.qb_catalogue(), raw.qb_instant(text) FROM PUBLIC;
+  raw._qb_count(text, date, date, int, text, text, boolean), raw._qb_probe(text), raw._qb_purge_before(timestamptz),
+  raw._qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw._qb_wait_may(), raw._qb_catalogue(), raw._qb_instant(text) FROM PUBLIC;

@@ -1,39 +1,39 @@
 -- What a person looks at. The views run with the rights of the extension's owner, so that a reader needs no right on the
 -- tables behind them; none shows a secret.
 
-CREATE FUNCTION raw.qb_is_utf8() RETURNS boolean -- whether the client can show more than ASCII
+CREATE FUNCTION raw._qb_is_utf8() RETURNS boolean -- whether the client can show more than ASCII
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT current_setting('client_encoding') = 'UTF8'
 $$;
 
-CREATE FUNCTION raw.qb_bar(
+CREATE FUNCTION raw._qb_bar(
   done  bigint,
   total bigint,
   width int DEFAULT 20                          -- characters, 1000 at most; in UTF-8 each shows eighths
 ) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN raw.qb_is_utf8() THEN
+  SELECT CASE WHEN raw._qb_is_utf8() THEN
            repeat(E'\u2588', eighths / 8)
              || CASE WHEN eighths % 8 > 0 THEN substr(E'\u258F\u258E\u258D\u258C\u258B\u258A\u2589', eighths % 8, 1) ELSE '' END
-             || repeat(E'\u2591', qb_bar.width - (eighths + 7) / 8)
-         ELSE repeat('#', eighths / 8) || repeat('-', qb_bar.width - eighths / 8) END
-    FROM (SELECT least(8::numeric * qb_bar.width,
-                       greatest(0, coalesce(div(8::numeric * qb_bar.done * qb_bar.width, nullif(qb_bar.total, 0)), 0)))::int AS eighths
-           WHERE qb_bar.width BETWEEN 0 AND 1000) b
+             || repeat(E'\u2591', _qb_bar.width - (eighths + 7) / 8)
+         ELSE repeat('#', eighths / 8) || repeat('-', _qb_bar.width - eighths / 8) END
+    FROM (SELECT least(8::numeric * _qb_bar.width,
+                       greatest(0, coalesce(div(8::numeric * _qb_bar.done * _qb_bar.width, nullif(_qb_bar.total, 0)), 0)))::int AS eighths
+           WHERE _qb_bar.width BETWEEN 0 AND 1000) b
 $$;
 
-CREATE FUNCTION raw.qb_clock(
+CREATE FUNCTION raw._qb_clock(
   seconds float8
 ) RETURNS text                                  -- '0:07', '12:30', '1:05:00', '3 days'; NULL for NULL
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN s >= 172800 THEN round(s / 86400.0) || ' days'
               WHEN s >= 3600 THEN (s / 3600) || ':' || lpad((s / 60 % 60)::text, 2, '0') || ':' || lpad((s % 60)::text, 2, '0')
               ELSE (s / 60) || ':' || lpad((s % 60)::text, 2, '0') END
-    FROM (SELECT ceil(CASE WHEN qb_clock.seconds > 1e9 THEN 1e9 WHEN qb_clock.seconds < 0 THEN 0 ELSE qb_clock.seconds END)::int AS s) c
+    FROM (SELECT ceil(CASE WHEN _qb_clock.seconds > 1e9 THEN 1e9 WHEN _qb_clock.seconds < 0 THEN 0 ELSE _qb_clock.seconds END)::int AS s) c
 $$;
 
 CREATE VIEW raw.qb_entities WITH (security_barrier) AS
-  SELECT entity, qbo_name, kind, inactive_too, table_name, report_table FROM raw.qb_catalogue();
+  SELECT entity, qbo_name, kind, inactive_too, table_name, report_table FROM raw._qb_catalogue();
 
 CREATE VIEW raw.qb_connections WITH (security_barrier) AS
   SELECT c.connection, c.realm_id, c.environment, c.target_schema, c.auth_state, c.page_size, c.monthly_budget, c.responsible
@@ -67,13 +67,13 @@ CREATE VIEW raw.qb_secrets WITH (security_barrier) AS
 
 CREATE VIEW raw.qb_progress WITH (security_barrier) AS
   SELECT r.run_id, r.connection, r.entity,
-         raw.qb_bar(r.windows_done + r.windows_failed, r.windows_total, 8) AS progress,
+         raw._qb_bar(r.windows_done + r.windows_failed, r.windows_total, 8) AS progress,
          (r.windows_done + r.windows_failed) || '/' || r.windows_total AS windows,
          r.row_count AS rows,
          CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round((r.row_count - r.attempt_rows) / e.seconds::numeric) END AS "rows/s",
-         CASE WHEN r.not_before > now() THEN 'waits ' || raw.qb_clock(extract(epoch FROM r.not_before - now())::float8)
+         CASE WHEN r.not_before > now() THEN 'waits ' || raw._qb_clock(extract(epoch FROM r.not_before - now())::float8)
               WHEN r.status = 'queued' THEN 'queued'
-              WHEN e.finished > 0 THEN raw.qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / e.finished)
+              WHEN e.finished > 0 THEN raw._qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / e.finished)
               END AS "left"
     FROM raw.qb_run r
    CROSS JOIN LATERAL (SELECT extract(epoch FROM clock_timestamp() - r.attempt_started_at)::float8 AS seconds,
@@ -88,7 +88,7 @@ CREATE VIEW raw.qb_api_usage WITH (security_barrier) AS
    ORDER BY u.connection, u.month DESC, u.entity, u.outcome;
 
 -- What live runs are at, so that the same windows are not queued twice.
-CREATE VIEW raw.qb_live_windows WITH (security_barrier) AS
+CREATE VIEW raw._qb_live_windows WITH (security_barrier) AS
   SELECT r.run_id, r.connection, r.entity, r.window_on,
          CASE WHEN r.windows IS NULL THEN
                 tstzmultirange(tstzrange(r.start_date::timestamp AT TIME ZONE 'UTC', (r.end_date + 1)::timestamp AT TIME ZONE 'UTC'))
@@ -96,5 +96,5 @@ CREATE VIEW raw.qb_live_windows WITH (security_barrier) AS
     FROM raw.qb_run r
    WHERE r.status IN ('queued', 'running') AND r.cancel_requested_at IS NULL;
 
-REVOKE ALL ON raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_progress, raw.qb_api_usage, raw.qb_live_windows FROM PUBLIC;
-REVOKE ALL ON FUNCTION raw.qb_is_utf8(), raw.qb_bar(bigint, bigint, int), raw.qb_clock(float8) FROM PUBLIC;
+REVOKE ALL ON raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_progress, raw.qb_api_usage, raw._qb_live_windows FROM PUBLIC;
+REVOKE ALL ON FUNCTION raw._qb_is_utf8(), raw._qb_bar(bigint, bigint, int), raw._qb_clock(float8) FROM PUBLIC;

@@ -1,7 +1,7 @@
 -- Waiting for a run. The procedure commits between two looks, which no procedure with a SET clause may do; so it is kept
 -- to a loop, and everything that resolves a name stands in the function, which has its search_path pinned.
 
-CREATE FUNCTION raw.qb_wait_look(
+CREATE FUNCTION raw._qb_wait_look(
   run_id bigint,
   began  timestamptz,                           -- when the waiting began
   within interval,                              -- how long it may last, NULL = without limit
@@ -18,14 +18,14 @@ DECLARE
   line text;
 BEGIN
   -- What had nothing to do gave no run.
-  IF qb_wait_look.run_id IS NULL THEN
+  IF _qb_wait_look.run_id IS NULL THEN
     RAISE NOTICE 'there is nothing to wait for';
     done := true;
     RETURN;
   END IF;
-  SELECT * INTO run FROM raw.qb_run r WHERE r.run_id = qb_wait_look.run_id;
+  SELECT * INTO run FROM raw.qb_run r WHERE r.run_id = _qb_wait_look.run_id;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'run % does not exist', qb_wait_look.run_id USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION 'run % does not exist', _qb_wait_look.run_id USING ERRCODE = 'invalid_parameter_value',
       HINT = 'SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;';
   END IF;
 
@@ -34,25 +34,25 @@ BEGIN
   lately := finished - run.attempt_windows;
   seconds := extract(epoch FROM coalesce(run.finished_at, clock_timestamp()) - run.attempt_started_at);
   done := run.status NOT IN ('queued', 'running');
-  notice := qb_wait_look.shown;
+  notice := _qb_wait_look.shown;
 
   line := CASE
     WHEN run.status = 'queued' AND run.not_before > clock_timestamp() THEN
       format('run %s of %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
     WHEN run.status = 'queued' THEN format('run %s of %s: queued', run.run_id, run.entity)
     WHEN run.status = 'running' THEN
-      format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw.qb_bar(finished, run.windows_total, 12), finished,
+      format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw._qb_bar(finished, run.windows_total, 12), finished,
              run.windows_total, run.row_count,
              CASE WHEN seconds > 0 THEN format(', %s/s', round((run.row_count - run.attempt_rows) / seconds::numeric)) END,
              CASE WHEN run.windows_failed > 0 THEN format(', %s failed', run.windows_failed) END,
              CASE WHEN lately > 0 AND finished < run.windows_total THEN
-               format(', %s left', raw.qb_clock(seconds * (run.windows_total - finished) / lately)) END)
+               format(', %s left', raw._qb_clock(seconds * (run.windows_total - finished) / lately)) END)
     ELSE
-      format('%s %s %s/%s windows: %s, %s requests, %s s', run.entity, raw.qb_bar(finished, run.windows_total, 12),
+      format('%s %s %s/%s windows: %s, %s requests, %s s', run.entity, raw._qb_bar(finished, run.windows_total, 12),
              run.windows_done, run.windows_total, run.status, run.request_count, coalesce(round(seconds::numeric, 1), 0))
     END;
   -- A finished run is always shown; while it works, only that there is more of it.
-  IF done OR split_part(line, ' rows', 1) IS DISTINCT FROM split_part(qb_wait_look.shown, ' rows', 1) THEN
+  IF done OR split_part(line, ' rows', 1) IS DISTINCT FROM split_part(_qb_wait_look.shown, ' rows', 1) THEN
     RAISE NOTICE '%', line;
     notice := line;
   END IF;
@@ -77,8 +77,8 @@ BEGIN
                              CASE WHEN strpos(coalesce(run.error_hint, ''), 'raw.qb_resume(run_id)') = 0
                                   THEN format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
   END IF;
-  IF NOT done AND qb_wait_look.within IS NOT NULL AND clock_timestamp() - qb_wait_look.began >= qb_wait_look.within THEN
-    RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, qb_wait_look.within
+  IF NOT done AND _qb_wait_look.within IS NOT NULL AND clock_timestamp() - _qb_wait_look.began >= _qb_wait_look.within THEN
+    RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, _qb_wait_look.within
       USING ERRCODE = 'query_canceled',
             HINT = 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';
   END IF;
@@ -96,11 +96,11 @@ DECLARE
   shown pg_catalog.text := ''::pg_catalog.text;
   looks pg_catalog.int4 := 0::pg_catalog.int4;
 BEGIN
-  PERFORM raw.qb_wait_may();
+  PERFORM raw._qb_wait_may();
   LOOP
     -- The run starts when its caller commits, and each look needs a new snapshot.
     COMMIT;
-    SELECT l.notice, l.done INTO look FROM raw.qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
+    SELECT l.notice, l.done INTO look FROM raw._qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
     EXIT WHEN look.done;
     shown := look.notice;
     -- A run that lost its worker, in a crash or for want of a slot, is picked up by whoever waits for it.
@@ -112,5 +112,5 @@ BEGIN
   END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION raw.qb_wait_look(bigint, timestamptz, interval, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION raw._qb_wait_look(bigint, timestamptz, interval, text) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE raw.qb_wait(bigint, interval) FROM PUBLIC;

@@ -2,22 +2,22 @@
 -- rights of whoever asks. Each function looks at its names before they stand in a query, in a declaration even where nobody
 -- needs the table: an error shows the whole query, or statement, that it comes from.
 
-CREATE FUNCTION raw.qb_report_of(
+CREATE FUNCTION raw._qb_report_of(
   entity     text,
   connection text
 ) RETURNS regclass                              -- NULL: nothing was ever fetched
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   place name;
-  known text := raw.qb_entity(qb_report_of.entity);
+  known text := raw._qb_entity(_qb_report_of.entity);
 BEGIN
-  IF qb_report_of.connection IS NULL THEN
+  IF _qb_report_of.connection IS NULL THEN
     RAISE EXCEPTION 'connection must not be null' USING ERRCODE = 'null_value_not_allowed',
       HINT = 'Leave the argument out to get its default.';
   END IF;
-  SELECT c.target_schema INTO place FROM raw.qb_connections c WHERE c.connection = qb_report_of.connection;
+  SELECT c.target_schema INTO place FROM raw.qb_connections c WHERE c.connection = _qb_report_of.connection;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'connection "%" does not exist', left(qb_report_of.connection, 60) USING ERRCODE = 'invalid_parameter_value',
+    RAISE EXCEPTION 'connection "%" does not exist', left(_qb_report_of.connection, 60) USING ERRCODE = 'invalid_parameter_value',
       HINT = 'SELECT connection FROM raw.qb_connections; lists what there is, raw.qb_connect sets one up.';
   END IF;
   RETURN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -26,7 +26,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION raw.qb_days(
+CREATE FUNCTION raw._qb_days(
   entity     text,
   connection text,
   window_on  text
@@ -39,10 +39,10 @@ CREATE FUNCTION raw.qb_days(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  report regclass := raw.qb_report_of(qb_days.entity, qb_days.connection);
+  report regclass := raw._qb_report_of(_qb_days.entity, _qb_days.connection);
 BEGIN
-  IF qb_days.window_on IS NULL OR qb_days.window_on NOT IN ('updated', 'created') THEN
-    RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(qb_days.window_on, 40)), 'null')
+  IF _qb_days.window_on IS NULL OR _qb_days.window_on NOT IN ('updated', 'created') THEN
+    RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(_qb_days.window_on, 40)), 'null')
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be ''updated'' or ''created''.';
   END IF;
   IF report IS NULL THEN
@@ -66,7 +66,7 @@ BEGIN
        SELECT ((b.first AT TIME ZONE 'UTC')::date + n) AS day
          FROM generate_series(0, (b.last AT TIME ZONE 'UTC')::date - (b.first AT TIME ZONE 'UTC')::date) n) d
      WHERE coalesce(r.window_on, 'updated') = $1
-     ORDER BY d.day, p.report_id DESC$q$, report) USING qb_days.window_on;
+     ORDER BY d.day, p.report_id DESC$q$, report) USING _qb_days.window_on;
 END
 $$;
 
@@ -85,20 +85,20 @@ CREATE FUNCTION raw.qb_coverage(
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  report regclass := raw.qb_report_of(qb_coverage.entity, qb_coverage.connection);
+  report regclass := raw._qb_report_of(qb_coverage.entity, qb_coverage.connection);
   today date := (now() AT TIME ZONE 'UTC')::date;
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
-  marks text := CASE WHEN raw.qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
+  marks text := CASE WHEN raw._qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
 BEGIN
   IF first IS NULL THEN
-    SELECT min(d.day) INTO first FROM raw.qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d;
+    SELECT min(d.day) INTO first FROM raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d;
     IF first IS NULL THEN
-      RAISE NOTICE 'nothing of % was fetched yet', raw.qb_entity(qb_coverage.entity);
+      RAISE NOTICE 'nothing of % was fetched yet', raw._qb_entity(qb_coverage.entity);
       RETURN;
     END IF;
   END IF;
-  PERFORM raw.qb_check_range(first, last);
+  PERFORM raw._qb_check_range(first, last);
 
   RETURN QUERY SELECT ''::text, '1   5    10   15   20   25   30'::text, NULL::int, NULL::int, NULL::int;
   RETURN QUERY
@@ -112,7 +112,7 @@ BEGIN
            count(*) FILTER (WHERE d.status = 'failed')::int,
            count(*) FILTER (WHERE s.day < today AND coalesce(d.status, 'in part') = 'in part')::int
       FROM (SELECT first + n AS day FROM generate_series(0, last - first) n) s
-      LEFT JOIN raw.qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d ON d.day = s.day
+      LEFT JOIN raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d ON d.day = s.day
      GROUP BY 1 ORDER BY 1;
   RETURN QUERY SELECT ''::text,
     format('%s covered %s failed %s in part %s missing', substr(marks, 1, 1), substr(marks, 2, 1), substr(marks, 3, 1), substr(marks, 4, 1)),
@@ -120,31 +120,31 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION raw.qb_check_range(
+CREATE FUNCTION raw._qb_check_range(
   start_date date,
   end_date   date
 ) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF qb_check_range.end_date < qb_check_range.start_date THEN
-    RAISE EXCEPTION 'end_date % is before start_date %', qb_check_range.end_date, qb_check_range.start_date
+  IF _qb_check_range.end_date < _qb_check_range.start_date THEN
+    RAISE EXCEPTION 'end_date % is before start_date %', _qb_check_range.end_date, _qb_check_range.start_date
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Both days belong to the range; for a single day give it twice.';
   END IF;
-  IF qb_check_range.start_date < '1990-01-01' OR qb_check_range.end_date > '2200-01-01' THEN
-    RAISE EXCEPTION 'the range % to % is too long', qb_check_range.start_date, qb_check_range.end_date
+  IF _qb_check_range.start_date < '1990-01-01' OR _qb_check_range.end_date > '2200-01-01' THEN
+    RAISE EXCEPTION 'the range % to % is too long', _qb_check_range.start_date, _qb_check_range.end_date
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must lie between 1990-01-01 and 2200-01-01.';
   END IF;
 END
 $$;
 
-CREATE FUNCTION raw.qb_check_page_size(
+CREATE FUNCTION raw._qb_check_page_size(
   page_size int
 ) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF qb_check_page_size.page_size IS NULL OR qb_check_page_size.page_size NOT BETWEEN 1 AND 1000 THEN
-    RAISE EXCEPTION 'page_size is %', coalesce(qb_check_page_size.page_size::text, 'null')
-      USING ERRCODE = CASE WHEN qb_check_page_size.page_size IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
+  IF _qb_check_page_size.page_size IS NULL OR _qb_check_page_size.page_size NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'page_size is %', coalesce(_qb_check_page_size.page_size::text, 'null')
+      USING ERRCODE = CASE WHEN _qb_check_page_size.page_size IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             DETAIL = 'It must be 1 to 1000, the most that QuickBooks gives in one page.';
   END IF;
 END
@@ -163,20 +163,20 @@ CREATE FUNCTION raw.qb_gaps(
 ) RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  report regclass := raw.qb_report_of(qb_gaps.entity, qb_gaps.connection);
+  report regclass := raw._qb_report_of(qb_gaps.entity, qb_gaps.connection);
   yesterday date := (now() AT TIME ZONE 'UTC')::date - 1;
   first date := qb_gaps.start_date;
   last date := least(coalesce(qb_gaps.end_date, yesterday), yesterday);
 BEGIN
   IF first IS NULL THEN
-    SELECT min(d.day) INTO first FROM raw.qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d;
+    SELECT min(d.day) INTO first FROM raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d;
     IF first IS NULL THEN
-      RAISE NOTICE 'nothing of % was fetched yet', raw.qb_entity(qb_gaps.entity)
+      RAISE NOTICE 'nothing of % was fetched yet', raw._qb_entity(qb_gaps.entity)
         USING HINT = 'Name a range: raw.qb_gaps(entity, start_date, end_date).';
       RETURN;
     END IF;
   END IF;
-  PERFORM raw.qb_check_range(first, coalesce(qb_gaps.end_date, greatest(first, last)));
+  PERFORM raw._qb_check_range(first, coalesce(qb_gaps.end_date, greatest(first, last)));
   IF first > yesterday THEN
     RAISE NOTICE 'no day from % on is over yet', first;
   END IF;
@@ -185,7 +185,7 @@ BEGIN
     SELECT min(g.day), max(g.day), count(*)::int, g.why
       FROM (SELECT s.day, w.why, s.day - (row_number() OVER (PARTITION BY w.why ORDER BY s.day))::int AS island
               FROM (SELECT first + n AS day FROM generate_series(0, last - first) n) s
-              LEFT JOIN raw.qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d ON d.day = s.day
+              LEFT JOIN raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d ON d.day = s.day
              CROSS JOIN LATERAL (SELECT CASE d.status WHEN 'failed' THEN 'failed: ' || d.error_code
                                                       WHEN 'in part' THEN 'fetched before it was over'
                                                       ELSE 'never fetched' END AS why) w
@@ -205,7 +205,7 @@ CREATE FUNCTION raw.qb_fill_gaps(
 ) RETURNS bigint                                -- the run; NULL when there is no gap
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  report regclass := raw.qb_report_of(qb_fill_gaps.entity, qb_fill_gaps.connection);
+  report regclass := raw._qb_report_of(qb_fill_gaps.entity, qb_fill_gaps.connection);
   wanted tstzrange[];
 BEGIN
   IF coalesce(qb_fill_gaps.chunk_days, 0) < 1 THEN
@@ -213,7 +213,7 @@ BEGIN
       USING ERRCODE = CASE WHEN qb_fill_gaps.chunk_days IS NULL THEN 'null_value_not_allowed' ELSE 'invalid_parameter_value' END,
             DETAIL = 'It must be 1 or more.';
   END IF;
-  PERFORM raw.qb_check_page_size(qb_fill_gaps.page_size);
+  PERFORM raw._qb_check_page_size(qb_fill_gaps.page_size);
   -- Gaps that touch are one stretch, whatever each is there for.
   SELECT array_agg(tstzrange(w.day::timestamp AT TIME ZONE 'UTC',
                              (least(w.day + least(qb_fill_gaps.chunk_days, 100000), s.last + 1))::timestamp AT TIME ZONE 'UTC') ORDER BY w.day)
@@ -228,7 +228,7 @@ BEGIN
    CROSS JOIN LATERAL (SELECT s.first + n * least(qb_fill_gaps.chunk_days, 100000) AS day
                          FROM generate_series(0, (s.last - s.first) / least(qb_fill_gaps.chunk_days, 100000)) n) w;
   IF wanted IS NULL THEN
-    RAISE NOTICE 'there is no gap in %', raw.qb_entity(qb_fill_gaps.entity);
+    RAISE NOTICE 'there is no gap in %', raw._qb_entity(qb_fill_gaps.entity);
     RETURN NULL;
   END IF;
   RETURN raw.qb_backfill_windows(qb_fill_gaps.entity, wanted, qb_fill_gaps.page_size, qb_fill_gaps.window_on, qb_fill_gaps.connection);
@@ -243,11 +243,11 @@ CREATE FUNCTION raw.qb_retry_failed(
 ) RETURNS bigint                                -- the run; NULL when nothing has failed
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  report regclass := raw.qb_report_of(qb_retry_failed.entity, qb_retry_failed.connection);
+  report regclass := raw._qb_report_of(qb_retry_failed.entity, qb_retry_failed.connection);
   wanted tstzrange[];
   size int;
 BEGIN
-  PERFORM raw.qb_check_page_size(coalesce(qb_retry_failed.page_size, 100));
+  PERFORM raw._qb_check_page_size(coalesce(qb_retry_failed.page_size, 100));
   -- The same windows again: the days whose newest attempt is the same report row, as far as they hang together.
   SELECT array_agg(tstzrange(w.first::timestamp AT TIME ZONE 'UTC', (w.last + 1)::timestamp AT TIME ZONE 'UTC') ORDER BY w.first),
          coalesce(qb_retry_failed.page_size, (SELECT r.page_size FROM raw.qb_run r WHERE r.run_id = max(w.run_id)), 100)
@@ -255,11 +255,11 @@ BEGIN
     FROM (SELECT min(i.day) AS first, max(i.day) AS last, i.run_id
             FROM (SELECT d.day, d.report_id, d.run_id,
                          d.day - (row_number() OVER (PARTITION BY d.report_id ORDER BY d.day))::int AS island
-                    FROM raw.qb_days(qb_retry_failed.entity, qb_retry_failed.connection, qb_retry_failed.window_on) d
+                    FROM raw._qb_days(qb_retry_failed.entity, qb_retry_failed.connection, qb_retry_failed.window_on) d
                    WHERE d.status = 'failed') i
            GROUP BY i.report_id, i.run_id, i.island) w;
   IF wanted IS NULL THEN
-    RAISE NOTICE 'no window of % has failed', raw.qb_entity(qb_retry_failed.entity);
+    RAISE NOTICE 'no window of % has failed', raw._qb_entity(qb_retry_failed.entity);
     RETURN NULL;
   END IF;
   RETURN raw.qb_backfill_windows(qb_retry_failed.entity, wanted, size, qb_retry_failed.window_on, qb_retry_failed.connection);
@@ -277,12 +277,12 @@ BEGIN
             DETAIL = 'It must be an interval of a day or more.';
   END IF;
   -- Nothing is older than that, and a longer interval would leave the calendar.
-  RETURN raw.qb_purge_before(now() - least(qb_purge_reports.older_than, interval '1000 years'));
+  RETURN raw._qb_purge_before(now() - least(qb_purge_reports.older_than, interval '1000 years'));
 END
 $$;
 
-REVOKE ALL ON FUNCTION raw.qb_report_of(text, text), raw.qb_days(text, text, text), raw.qb_check_range(date, date),
-  raw.qb_check_page_size(int),
+REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_days(text, text, text), raw._qb_check_range(date, date),
+  raw._qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text),
   raw.qb_fill_gaps(text, date, date, int, int, text, text), raw.qb_retry_failed(text, int, text, text),
   raw.qb_purge_reports(interval) FROM PUBLIC;

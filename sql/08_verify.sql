@@ -32,13 +32,13 @@ BEGIN
                 WHEN c.window_end > now() THEN 'not over yet'
                 WHEN d.fetched THEN 'fetched in part'
                 ELSE 'not fetched' END
-      FROM raw.qb_count(qb_verify.entity, qb_verify.start_date, qb_verify.end_date, qb_verify.chunk_days,
+      FROM raw._qb_count(qb_verify.entity, qb_verify.start_date, qb_verify.end_date, qb_verify.chunk_days,
                         qb_verify.window_on, qb_verify.connection, true) c
      CROSS JOIN LATERAL (
        SELECT bool_or(t.status = 'failed') AS failed, bool_or(t.status IS NOT NULL) AS fetched,
               bool_and(coalesce(t.status = 'covered', false)) AS covered
          FROM generate_series(0, (c.window_end AT TIME ZONE 'UTC')::date - (c.window_start AT TIME ZONE 'UTC')::date - 1) n
-         LEFT JOIN raw.qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on) t
+         LEFT JOIN raw._qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on) t
            ON t.day = (c.window_start AT TIME ZONE 'UTC')::date + n) d
      ORDER BY c.window_start
   LOOP
@@ -49,7 +49,7 @@ BEGIN
     RETURN NEXT;
   END LOOP;
   IF wrong > 0 THEN
-    RAISE WARNING '% records of % are missing in % windows that were fetched', lost, raw.qb_entity(qb_verify.entity), wrong
+    RAISE WARNING '% records of % are missing in % windows that were fetched', lost, raw._qb_entity(qb_verify.entity), wrong
       USING HINT = 'Fetch these windows again with raw.qb_backfill; what is there already is not written twice.';
   END IF;
 END
@@ -81,14 +81,14 @@ DECLARE
   pace int;
 BEGIN
   -- Loads the library, and so its settings.
-  PERFORM raw.qb_entity(qb_plan.entity);
+  PERFORM raw._qb_entity(qb_plan.entity);
   pace := current_setting('qbo_raw.requests_per_minute')::int;
-  PERFORM raw.qb_check_page_size(qb_plan.page_size);
+  PERFORM raw._qb_check_page_size(qb_plan.page_size);
   SELECT * INTO known FROM raw.qb_connections c WHERE c.connection = qb_plan.connection;
   size := least(qb_plan.page_size, known.page_size);
   FOR window_start, window_end, records IN
     SELECT c.window_start, c.window_end, c.in_quickbooks
-      FROM raw.qb_count(qb_plan.entity, qb_plan.start_date, qb_plan.end_date, qb_plan.chunk_days, qb_plan.window_on,
+      FROM raw._qb_count(qb_plan.entity, qb_plan.start_date, qb_plan.end_date, qb_plan.chunk_days, qb_plan.window_on,
                         qb_plan.connection, false) c
   LOOP
     -- A page that is not full is the last one.
@@ -113,7 +113,7 @@ $$;
 
 -- What pg_stat_activity hides from others: free slots for workers, and whether the launcher is there. The launcher of
 -- logical replication counts as a background worker too.
-CREATE FUNCTION raw.qb_workers(
+CREATE FUNCTION raw._qb_workers(
   OUT free int, OUT launcher boolean
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -153,7 +153,7 @@ BEGIN
   END IF;
 
   -- Loads the library, and so its settings.
-  PERFORM raw.qb_entity('customers');
+  PERFORM raw._qb_entity('customers');
   subject := 'server';
   ok := NOT pg_is_in_recovery() AND current_setting('qbo_raw.enabled')::boolean;
   result := CASE WHEN pg_is_in_recovery() THEN 'a standby' WHEN ok THEN 'PostgreSQL ' || current_setting('server_version')
@@ -162,7 +162,7 @@ BEGIN
                      WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a copy of production.' END;
   RETURN NEXT;
 
-  SELECT w.free, w.launcher INTO free, preloaded FROM raw.qb_workers() w;
+  SELECT w.free, w.launcher INTO free, preloaded FROM raw._qb_workers() w;
   subject := 'worker slots';
   ok := free > 0;
   result := format('%s of %s free', free, current_setting('max_worker_processes'));
@@ -201,7 +201,7 @@ BEGIN
 
   IF known.auth_state NOT IN ('needs_reauth', 'bad_client') AND secret.missing IS NULL THEN
     BEGIN
-      FOR subject, ok, result, what_to_do IN SELECT p.subject, p.works, p.found, p.hint FROM raw.qb_probe(qb_check.connection) p LOOP
+      FOR subject, ok, result, what_to_do IN SELECT p.subject, p.works, p.found, p.hint FROM raw._qb_probe(qb_check.connection) p LOOP
         RETURN NEXT;
       END LOOP;
     EXCEPTION
@@ -253,7 +253,7 @@ BEGIN
       INTO ok, result FROM raw.qb_run r
      CROSS JOIN LATERAL (SELECT CASE WHEN r.status IN ('failed', 'partial', 'blocked_auth') THEN EXISTS (
          SELECT 1 FROM generate_series(0, least(r.end_date, (now() AT TIME ZONE 'UTC')::date) - r.start_date) n
-           LEFT JOIN raw.qb_days(r.entity, r.connection, r.window_on) d ON d.day = r.start_date + n
+           LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on) d ON d.day = r.start_date + n
           WHERE coalesce(d.status, 'failed') = 'failed'
             AND (r.windows IS NULL
                  OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u))) END AS lacks) w
@@ -270,4 +270,4 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION raw.qb_verify(text, date, date, int, text, text), raw.qb_plan(text, date, date, int, int, text, text),
-  raw.qb_workers(), raw.qb_check(text) FROM PUBLIC;
+  raw._qb_workers(), raw.qb_check(text) FROM PUBLIC;

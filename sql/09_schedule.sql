@@ -1,6 +1,6 @@
 -- The one-time trigger. Regular schedules are plain cron.schedule; pg_cron has none that fires once.
 
-CREATE FUNCTION raw.qb_fire(
+CREATE FUNCTION raw._qb_fire(
   job            text,                          -- name of the job that calls
   run_at         timestamptz,                   -- when it was meant to
   entity         text,
@@ -17,22 +17,22 @@ DECLARE
   command text;
 BEGIN
   -- pg_cron knows no year.
-  IF now() < qb_fire.run_at - interval '1 minute' THEN
+  IF now() < _qb_fire.run_at - interval '1 minute' THEN
     RETURN NULL;
   END IF;
-  EXECUTE 'SELECT j.command FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user' INTO command USING qb_fire.job;
+  EXECUTE 'SELECT j.command FROM cron.job j WHERE j.jobname = $1 AND j.username = current_user' INTO command USING _qb_fire.job;
   IF command IS NOT NULL THEN
     -- 30 February never comes. A job that is made inactive would be ended by pg_cron at once, while it waits for its run; so
     -- it stays as it is, beside the evidence in cron.job_run_details.
-    EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING qb_fire.job, '0 0 30 2 *', command;
+    EXECUTE 'SELECT cron.schedule($1, $2, $3)' USING _qb_fire.job, '0 0 30 2 *', command;
   END IF;
-  IF now() > qb_fire.run_at + interval '1 day' THEN
-    RAISE WARNING 'the run of % was missed at %: the server was down then', qb_fire.entity, qb_fire.run_at
+  IF now() > _qb_fire.run_at + interval '1 day' THEN
+    RAISE WARNING 'the run of % was missed at %: the server was down then', _qb_fire.entity, _qb_fire.run_at
       USING HINT = 'Call raw.qb_backfill now, if it is still wanted.';
     RETURN NULL;
   END IF;
-  RETURN raw.qb_backfill(qb_fire.entity, qb_fire.start_date, qb_fire.end_date, qb_fire.chunk_days, qb_fire.page_size,
-                         qb_fire.window_on, qb_fire.execution_date, qb_fire.connection);
+  RETURN raw.qb_backfill(_qb_fire.entity, _qb_fire.start_date, _qb_fire.end_date, _qb_fire.chunk_days, _qb_fire.page_size,
+                         _qb_fire.window_on, _qb_fire.execution_date, _qb_fire.connection);
 END
 $$;
 
@@ -74,9 +74,9 @@ BEGIN
       USING ERRCODE = 'null_value_not_allowed';
   END IF;
   -- What the job would be refused for at night is refused now.
-  PERFORM raw.qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
-  PERFORM raw.qb_check_page_size(qb_schedule_once.page_size);
-  PERFORM raw.qb_report_of(qb_schedule_once.entity, qb_schedule_once.connection);
+  PERFORM raw._qb_check_range(qb_schedule_once.start_date, qb_schedule_once.end_date);
+  PERFORM raw._qb_check_page_size(qb_schedule_once.page_size);
+  PERFORM raw._qb_report_of(qb_schedule_once.entity, qb_schedule_once.connection);
   IF qb_schedule_once.window_on IS NULL OR qb_schedule_once.window_on NOT IN ('updated', 'created') THEN
     RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(qb_schedule_once.window_on, 40)), 'null')
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be ''updated'' or ''created''.';
@@ -98,20 +98,20 @@ BEGIN
   -- Before pg_cron 1.6 schedules are in GMT always; pg_settings leaves settings out that nobody defined.
   clock := minute AT TIME ZONE coalesce((SELECT s.setting FROM pg_settings s WHERE s.name = 'cron.timezone'), 'GMT');
   -- A name has 63 characters at most; the same call has the same name, and so is the same job.
-  job := format('qbo once %s %s %s', raw.qb_entity(qb_schedule_once.entity), to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+  job := format('qbo once %s %s %s', raw._qb_entity(qb_schedule_once.entity), to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
                 left(md5(concat_ws('|', qb_schedule_once.connection, qb_schedule_once.start_date, qb_schedule_once.end_date,
                                    qb_schedule_once.chunk_days, qb_schedule_once.page_size, qb_schedule_once.window_on,
                                    extract(epoch FROM qb_schedule_once.execution_date))), 8));
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO id
     USING job, to_char(clock, 'FMMI FMHH24 FMDD FMMM "*"'),
-          format('CALL raw.qb_wait(raw.qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
+          format('CALL raw.qb_wait(raw._qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
                  qb_schedule_once.start_date, qb_schedule_once.end_date, qb_schedule_once.chunk_days, qb_schedule_once.page_size,
                  qb_schedule_once.window_on, qb_schedule_once.execution_date, qb_schedule_once.connection);
-  RAISE NOTICE 'job % loads % at %', id, raw.qb_entity(qb_schedule_once.entity), minute;
+  RAISE NOTICE 'job % loads % at %', id, raw._qb_entity(qb_schedule_once.entity), minute;
   RETURN id;
 END
 $$;
 
 REVOKE ALL ON FUNCTION
-  raw.qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text),
+  raw._qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text),
   raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) FROM PUBLIC;

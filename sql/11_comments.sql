@@ -121,12 +121,12 @@ COMMENT ON COLUMN raw.qb_api_usage.outcome IS 'success, error, count or abandone
 COMMENT ON COLUMN raw.qb_api_usage.requests IS 'Requests sent.';
 COMMENT ON COLUMN raw.qb_api_usage.of_month IS 'All requests of the connection in the month.';
 COMMENT ON COLUMN raw.qb_api_usage.budget IS 'Requests that it may spend a month; NULL = no limit.';
-COMMENT ON VIEW raw.qb_live_windows IS 'What live runs are at; for qb_backfill_windows.';
-COMMENT ON COLUMN raw.qb_live_windows.run_id IS 'Run.';
-COMMENT ON COLUMN raw.qb_live_windows.connection IS 'Connection.';
-COMMENT ON COLUMN raw.qb_live_windows.entity IS 'Entity.';
-COMMENT ON COLUMN raw.qb_live_windows.window_on IS 'updated or created.';
-COMMENT ON COLUMN raw.qb_live_windows.spans IS 'Times its windows cover.';
+COMMENT ON VIEW raw._qb_live_windows IS 'What live runs are at; for qb_backfill_windows.';
+COMMENT ON COLUMN raw._qb_live_windows.run_id IS 'Run.';
+COMMENT ON COLUMN raw._qb_live_windows.connection IS 'Connection.';
+COMMENT ON COLUMN raw._qb_live_windows.entity IS 'Entity.';
+COMMENT ON COLUMN raw._qb_live_windows.window_on IS 'updated or created.';
+COMMENT ON COLUMN raw._qb_live_windows.spans IS 'Times its windows cover.';
 
 COMMENT ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) IS
 'Sets up a connection, or changes what is given: a NULL leaves it as it is. Without a refresh token the company is authorized with qb_authorize_url. Returns a line that says what was set, without secrets. Errors: 22004 a value that is wanted, 22023 a value that does not have its form, 42501 a target schema of a stranger, 23505 a realm or schema of another connection, 55000 a connection that has loaded another company, or has its tables in another schema.';
@@ -138,12 +138,12 @@ COMMENT ON FUNCTION raw.qb_cancel(bigint) IS
 'Ends a run within a second of the commit, wherever it is; windows already stored stay. Returns what was done. Errors: 22004 a NULL, 22023 a run that does not exist, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_tick() IS
 'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
-COMMENT ON FUNCTION raw.qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
-COMMENT ON FUNCTION raw.qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
-COMMENT ON FUNCTION raw.qb_catalogue() IS 'The entities behind the view qb_entities.';
-COMMENT ON FUNCTION raw.qb_bar(bigint, bigint, int) IS 'Draws a progress bar, in ASCII where the client''s encoding asks for it.';
-COMMENT ON FUNCTION raw.qb_instant(text) IS 'Reads a time as QuickBooks writes it; NULL when it is none.';
-COMMENT ON FUNCTION raw.qb_config_guard() IS 'Trigger of qb_config: checks the form of the values without printing them, and starts a new token generation when a person writes new credentials.';
+COMMENT ON FUNCTION raw._qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
+COMMENT ON FUNCTION raw._qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
+COMMENT ON FUNCTION raw._qb_catalogue() IS 'The entities behind the view qb_entities.';
+COMMENT ON FUNCTION raw._qb_bar(bigint, bigint, int) IS 'Draws a progress bar, in ASCII where the client''s encoding asks for it.';
+COMMENT ON FUNCTION raw._qb_instant(text) IS 'Reads a time as QuickBooks writes it; NULL when it is none.';
+COMMENT ON FUNCTION raw._qb_config_guard() IS 'Trigger of qb_config: checks the form of the values without printing them, and starts a new token generation when a person writes new credentials.';
 COMMENT ON FUNCTION raw.qb_resume(bigint) IS
 'Goes on with a run that ended before it was whole: only the windows without a success. A run that is alive or whole is left as it is, with a NOTICE. Returns the run''s id. Errors: 22004 a NULL, 22023 a run that does not exist, 55000 a run that is being cancelled, or no credentials, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_backfill_windows(text, tstzrange[], int, text, text) IS
@@ -157,31 +157,31 @@ COMMENT ON FUNCTION raw.qb_fill_gaps(text, date, date, int, int, text, text) IS
 COMMENT ON FUNCTION raw.qb_coverage(text, date, date, text, text) IS
 'Draws a calendar of what is covered: a line a month, a mark a day, by the newest attempt at each day (UTC). In ASCII where the client''s encoding asks for it: # covered, x failed, ~ in part, . missing. Errors: 22004 a NULL, 22023 an argument out of its range.';
 COMMENT ON FUNCTION raw.qb_verify(text, date, date, int, text, text) IS
-'Asks QuickBooks for COUNT(*) of each window and puts it beside what the table holds. A window that was fetched whole and lacks records is a WARNING. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
+'Asks QuickBooks for COUNT(*) of each window and puts it beside what the table holds. A window that was fetched whole and lacks records is a WARNING. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
 COMMENT ON FUNCTION raw.qb_plan(text, date, date, int, int, text, text) IS
-'A dry run: COUNT(*) of each window, and the requests that fetching it will cost; in NOTICEs the sum, the minutes and the budget. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
+'A dry run: COUNT(*) of each window, and the requests that fetching it will cost; in NOTICEs the sum, the minutes and the budget. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
 COMMENT ON FUNCTION raw.qb_check(text) IS
 'A doctor: one row a check, whether it is well, and what to do if not. Renews the token if it has run out, and sends one query. Before the first connection it says so in a row. Errors: 22004 a NULL, 22023 a connection that is not among those there are.';
 COMMENT ON FUNCTION raw.qb_authorize_url(text, text) IS
 'Returns the address of Intuit''s page where the administrator of a company consents; good for an hour, once. Errors: 22004 a NULL, 22023 a redirect_uri that is neither https nor this machine or a connection that does not exist, 55000 no client id or secret, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_authorize(text) IS
-'Takes the address that the browser was sent back to, checks its state, redeems its code and stores realm and tokens, at once and for good, even if the caller rolls back. Errors: 22004 a NULL, 28000 with what is wrong, 25006 a read-only transaction or server, 55000 switched off. The address holds a secret and is never repeated.';
+'Takes the address that the browser was sent back to, checks its state, redeems its code and stores realm and tokens, at once and for good, even if the caller rolls back. Errors: 22004 a NULL, 28000 with what is wrong, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 switched off. The address holds a secret and is never repeated.';
 COMMENT ON FUNCTION raw.qb_disconnect(text) IS
-'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22004 a NULL, 25006 a read-only transaction or server, 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed, 55000 no client id or secret, or switched off.';
+'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22004 a NULL, 25006 a read-only transaction or server, 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed, 53400 no worker slot is free, 55000 no client id or secret, or switched off.';
 COMMENT ON FUNCTION raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) IS
 'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; then the job gets a day that never comes, 30 February, and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, or what qb_backfill would refuse then, 55000 no pg_cron in this database.';
 COMMENT ON FUNCTION raw.qb_purge_reports(interval) IS
 'Deletes report rows older than that which say nothing any more about what is covered, and runs that no row speaks of. Returns how many. Errors: 22004 a NULL, 22023 less than a day, 25006 a read-only transaction or server.';
-COMMENT ON FUNCTION raw.qb_count(text, date, date, int, text, text, boolean) IS 'COUNT(*) of each window in QuickBooks and in the table; call qb_verify or qb_plan instead.';
-COMMENT ON FUNCTION raw.qb_workers() IS 'Free slots for background workers, and whether the launcher runs; call qb_check instead.';
-COMMENT ON FUNCTION raw.qb_probe(text) IS 'Tries a connection out; call qb_check instead.';
-COMMENT ON FUNCTION raw.qb_purge_before(timestamptz) IS 'Deletes old reports; call qb_purge_reports instead.';
-COMMENT ON FUNCTION raw.qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text) IS 'What the job of qb_schedule_once calls.';
-COMMENT ON FUNCTION raw.qb_entity(text) IS 'The entity that a person means: case, plural and QuickBooks'' own name do not matter. Errors: 22004 a NULL, 22023 with the nearest name.';
-COMMENT ON FUNCTION raw.qb_report_of(text, text) IS 'The report table of an entity; NULL when nothing was fetched yet.';
-COMMENT ON FUNCTION raw.qb_days(text, text, text) IS 'What the newest attempt at each day says; the base of coverage and gaps.';
-COMMENT ON FUNCTION raw.qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
-COMMENT ON FUNCTION raw.qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';
-COMMENT ON FUNCTION raw.qb_is_utf8() IS 'Whether the client can show more than ASCII.';
-COMMENT ON FUNCTION raw.qb_clock(float8) IS 'Seconds as a person reads them.';
-COMMENT ON FUNCTION raw.qb_token_is_idle(raw.qb_config) IS 'Whether the refresh token of a connection wants to be renewed because nobody uses it.';
+COMMENT ON FUNCTION raw._qb_count(text, date, date, int, text, text, boolean) IS 'COUNT(*) of each window in QuickBooks and in the table; call qb_verify or qb_plan instead.';
+COMMENT ON FUNCTION raw._qb_workers() IS 'Free slots for background workers, and whether the launcher runs; call qb_check instead.';
+COMMENT ON FUNCTION raw._qb_probe(text) IS 'Tries a connection out; call qb_check instead.';
+COMMENT ON FUNCTION raw._qb_purge_before(timestamptz) IS 'Deletes old reports; call qb_purge_reports instead.';
+COMMENT ON FUNCTION raw._qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text) IS 'What the job of qb_schedule_once calls.';
+COMMENT ON FUNCTION raw._qb_entity(text) IS 'The entity that a person means: case, plural and QuickBooks'' own name do not matter. Errors: 22004 a NULL, 22023 with the nearest name.';
+COMMENT ON FUNCTION raw._qb_report_of(text, text) IS 'The report table of an entity; NULL when nothing was fetched yet.';
+COMMENT ON FUNCTION raw._qb_days(text, text, text) IS 'What the newest attempt at each day says; the base of coverage and gaps.';
+COMMENT ON FUNCTION raw._qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
+COMMENT ON FUNCTION raw._qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';
+COMMENT ON FUNCTION raw._qb_is_utf8() IS 'Whether the client can show more than ASCII.';
+COMMENT ON FUNCTION raw._qb_clock(float8) IS 'Seconds as a person reads them.';
+COMMENT ON FUNCTION raw._qb_token_is_idle(raw.qb_config) IS 'Whether the refresh token of a connection wants to be renewed because nobody uses it.';

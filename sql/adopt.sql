@@ -236,7 +236,7 @@ BEGIN
         ELSIF n > 0 THEN
           EXECUTE format($q$
             DELETE FROM %s d USING (
-              SELECT ctid, row_number() OVER (PARTITION BY id ORDER BY raw.qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
+              SELECT ctid, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
                        ingested_at_utc DESC NULLS LAST, ctid DESC) AS place FROM %1$s) o
              WHERE o.ctid = d.ctid AND o.place > 1$q$, t.rel);
           said := said || format('%s older copies of records deleted', n);

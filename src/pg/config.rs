@@ -198,7 +198,7 @@ fn after(now: DateTime<Utc>, lifetime: std::time::Duration) -> Option<TimestampW
 /// Whether the connection's refresh token wants to be renewed because nobody uses it.
 pub fn is_idle(name: &str) -> Result<bool> {
     let statement = Statement::fixed(
-        "SELECT raw.qb_token_is_idle(c) FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
+        "SELECT raw._qb_token_is_idle(c) FROM raw.qb_config c WHERE c.connection OPERATOR(pg_catalog.=) $1",
     );
     Ok(spi::read_one(&statement, &[name.into()], |row| row.get(1))?.flatten().unwrap_or(false))
 }

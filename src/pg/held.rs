@@ -21,7 +21,7 @@ pub fn count(tables: &Tables, connection: &str, windows: &[Window], on: WindowOn
          ), span AS (SELECT pg_catalog.min(w.s) AS s, pg_catalog.max(w.e) AS e FROM w
          ), r AS MATERIALIZED (
            SELECT CASE WHEN known.is_inside THEN d.extract_window_start_utc
-                       ELSE raw.qb_instant(d.payload OPERATOR(pg_catalog.#>>) ARRAY['MetaData', $3]) END AS at
+                       ELSE raw._qb_instant(d.payload OPERATOR(pg_catalog.#>>) ARRAY['MetaData', $3]) END AS at
              FROM span, %data AS d
             CROSS JOIN LATERAL (SELECT
               pg_catalog.strpos(coalesce(d.request_payload OPERATOR(pg_catalog.->>) 'query', ''), $4) OPERATOR(pg_catalog.>) 0 AS is_same) kind

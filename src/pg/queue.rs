@@ -95,7 +95,7 @@ pub fn named(asked: &Named) -> Result<Queued> {
         asked.windows.iter().map(|window| (time::to_pg(window.start), time::to_pg(window.end))).unzip();
     let split = Statement::fixed(
         "SELECT pg_catalog.lower(a.w), pg_catalog.upper(a.w),
-                (SELECT pg_catalog.max(l.run_id) FROM raw.qb_live_windows l
+                (SELECT pg_catalog.max(l.run_id) FROM raw._qb_live_windows l
                   WHERE l.connection OPERATOR(pg_catalog.=) $3 AND l.entity OPERATOR(pg_catalog.=) $4
                     AND l.window_on OPERATOR(pg_catalog.=) $5 AND a.w OPERATOR(pg_catalog.<@) l.spans)
            FROM (SELECT pg_catalog.tstzrange(u.s, u.e) AS w

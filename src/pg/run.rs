@@ -63,7 +63,7 @@ pub fn due() -> Result<Vec<(String, Option<i32>)>> {
                          OR r.not_before OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '25 hours'::interval))
                   GROUP BY r.connection
                  UNION
-                 SELECT i.connection, NULL FROM raw.qb_config i WHERE raw.qb_token_is_idle(i)
+                 SELECT i.connection, NULL FROM raw.qb_config i WHERE raw._qb_token_is_idle(i)
                     AND NOT EXISTS (SELECT 1 FROM raw.qb_run q WHERE q.status IN ('queued', 'running')
                                        AND q.connection OPERATOR(pg_catalog.=) i.connection)) w
            LEFT JOIN raw.qb_config c ON c.connection OPERATOR(pg_catalog.=) w.connection

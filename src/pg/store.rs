@@ -30,8 +30,8 @@ const UPSERT: &str = "
         LEFT JOIN %data AS t ON t.id OPERATOR(pg_catalog.=) n.id
        WHERE t.id IS NULL
           OR (t.payload OPERATOR(pg_catalog.<>) n.payload
-              AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
-                   OPERATOR(pg_catalog.>) raw.qb_instant(n.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE)
+              AND (raw._qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
+                   OPERATOR(pg_catalog.>) raw._qb_instant(n.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE)
     ), written AS (
       INSERT INTO %data AS t (id, payload, ingested_at_utc, extract_window_start_utc, extract_window_end_utc,
                               page_number, page_size, request_payload)
@@ -41,8 +41,8 @@ const UPSERT: &str = "
         extract_window_start_utc = excluded.extract_window_start_utc, extract_window_end_utc = excluded.extract_window_end_utc,
         page_number = excluded.page_number, page_size = excluded.page_size, request_payload = excluded.request_payload
       WHERE t.payload OPERATOR(pg_catalog.<>) excluded.payload
-        AND (raw.qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
-             OPERATOR(pg_catalog.>) raw.qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
+        AND (raw._qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
+             OPERATOR(pg_catalog.>) raw._qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
       RETURNING 1
     )
     SELECT f.chosen, w.written, LEAST(f.missing, w.written)

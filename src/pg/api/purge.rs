@@ -44,8 +44,8 @@ fn purge_reports(
           WHERE p.finished_at OPERATOR(pg_catalog.<) $1
             AND NOT EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) p.run_id
                                                       AND r.status IN ('queued', 'running'))
-         EXCEPT SELECT d.report_id FROM raw.qb_days($2, $3, 'updated') AS d
-         EXCEPT SELECT d.report_id FROM raw.qb_days($2, $3, 'created') AS d",
+         EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'updated') AS d
+         EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'created') AS d",
         &tables.target,
     );
     // Reading runs code of the owner as well: a predicate of an index is worked out while the statement is planned.

@@ -190,7 +190,7 @@ fn reports_are_taken_over_and_later_ones_stand_beside_them() {
     assert_eq!(db.rows(times), [["1 day"]]);
     db.connect_company();
     // Coverage counts what the pipeline reported.
-    let days = "SELECT status, count(*), min(day), max(day) FROM raw.qb_days('invoices', 'default', 'updated') GROUP BY 1 ORDER BY 1";
+    let days = "SELECT status, count(*), min(day), max(day) FROM raw._qb_days('invoices', 'default', 'updated') GROUP BY 1 ORDER BY 1";
     assert_eq!(
         db.rows(days),
         [["covered", "7", "2025-07-01", "2025-07-07"], ["failed", "14", "2025-07-08", "2025-07-21"]]

@@ -87,7 +87,7 @@ fn the_time_zone_of_a_session_changes_nothing() {
     let looks = [
         "SELECT g FROM raw.qb_gaps('items', '2025-02-01', '2025-11-30') g",
         "SELECT c FROM raw.qb_coverage('items', '2025-02-01', '2025-11-30') c",
-        "SELECT d.day, d.status FROM raw.qb_days('items', 'default', 'updated') d ORDER BY 1",
+        "SELECT d.day, d.status FROM raw._qb_days('items', 'default', 'updated') d ORDER BY 1",
         "SELECT extract(epoch FROM window_start), extract(epoch FROM window_end) FROM raw.backfill_report_items ORDER BY 1",
     ];
     let mut client = db.client();

@@ -109,7 +109,7 @@ fn a_trigger_that_was_missed_says_so_and_does_not_fire_in_another_year() {
     db.exec("CREATE EXTENSION pg_cron; SELECT cron.schedule('once', '0 0 1 1 *', 'SELECT 1')");
     let fire = |at: &str| {
         format!(
-            "SELECT raw.qb_fire('once', {at}, 'items', '2025-07-01', '2025-07-02', 7, 100, 'updated', NULL, 'default')"
+            "SELECT raw._qb_fire('once', {at}, 'items', '2025-07-01', '2025-07-02', 7, 100, 'updated', NULL, 'default')"
         )
     };
     // Too early: pg_cron knows no year.

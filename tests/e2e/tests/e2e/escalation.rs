@@ -210,9 +210,9 @@ fn overloads_in_public_and_in_the_temporary_schema_are_not_taken() {
             ("coalesce_any", "text, text", "text"),
             ("left", "text, int", "text"),
             ("current_setting", "text", "text"),
-            ("qb_entity", "text", "text"),
-            ("qb_instant", "text", "timestamptz"),
-            ("qb_is_utf8", "", "boolean"),
+            ("_qb_entity", "text", "text"),
+            ("_qb_instant", "text", "timestamptz"),
+            ("_qb_is_utf8", "", "boolean"),
             ("to_char", "timestamp, text", "text"),
             ("isfinite", "date", "boolean"),
         ] {

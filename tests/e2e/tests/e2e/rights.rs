@@ -248,15 +248,15 @@ fn nothing_is_granted_to_public_and_every_function_pins_its_search_path() {
     ));
     // Each reads or writes what its caller must not touch, and checks who may call it by its grants.
     let wanted = [
+        "_qb_purge_before",
+        "_qb_workers",
         "qb_authorize_url",
         "qb_backfill",
         "qb_backfill_windows",
         "qb_cancel",
         "qb_connect",
-        "qb_purge_before",
         "qb_resume",
         "qb_tick",
-        "qb_workers",
     ];
     assert_eq!(definers.concat(), wanted);
     let undescribed = db.rows(&format!("SELECT p.proname FROM pg_proc p WHERE p.oid IN ({members}) AND obj_description(p.oid, 'pg_proc') IS NULL"));
