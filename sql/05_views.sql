@@ -81,6 +81,15 @@ CREATE VIEW raw.qb_progress WITH (security_barrier) AS
    WHERE r.status IN ('queued', 'running')
    ORDER BY r.run_id;
 
+CREATE VIEW raw.qb_history WITH (security_barrier) AS
+  SELECT r.run_id, r.connection, r.entity, r.start_date, r.end_date, r.status, r.windows_done || '/' || r.windows_total AS windows,
+         r.row_count AS rows, r.inserted_count AS new, r.updated_count AS updated, r.skipped_count AS unchanged,
+         r.request_count AS requests,
+         date_trunc('second', r.started_at) AS started_at,
+         raw._qb_clock(extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float8) AS took, r.error_code
+    FROM raw.qb_run r
+   ORDER BY r.run_id DESC;
+
 CREATE VIEW raw.qb_api_usage WITH (security_barrier) AS
   SELECT u.connection, to_char(u.month, 'YYYY-MM') AS month, u.entity, u.outcome, u.requests,
          sum(u.requests) OVER (PARTITION BY u.connection, u.month) AS of_month, c.monthly_budget AS budget
@@ -96,5 +105,5 @@ CREATE VIEW raw._qb_live_windows WITH (security_barrier) AS
     FROM raw.qb_run r
    WHERE r.status IN ('queued', 'running') AND r.cancel_requested_at IS NULL;
 
-REVOKE ALL ON raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_progress, raw.qb_api_usage, raw._qb_live_windows FROM PUBLIC;
+REVOKE ALL ON raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_progress, raw.qb_history, raw.qb_api_usage, raw._qb_live_windows FROM PUBLIC;
 REVOKE ALL ON FUNCTION raw._qb_is_utf8(), raw._qb_bar(bigint, bigint, int), raw._qb_clock(float8) FROM PUBLIC;

@@ -6,7 +6,8 @@ CREATE FUNCTION raw._qb_wait_look(
   began  timestamptz,                           -- when the waiting began
   within interval,                              -- how long it may last, NULL = without limit
   shown  text,                                  -- what the last NOTICE said
-  OUT notice text, OUT done boolean
+  OUT notice text, OUT done boolean,
+  OUT sqlstate text, OUT message text, OUT detail text, OUT hint text -- of the error that the run ended with, or the waiting
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -48,8 +49,9 @@ BEGIN
              CASE WHEN lately > 0 AND finished < run.windows_total THEN
                format(', %s left', raw._qb_clock(seconds * (run.windows_total - finished) / lately)) END)
     ELSE
-      format('%s %s %s/%s windows: %s, %s requests, %s s', run.entity, raw._qb_bar(finished, run.windows_total, 12),
-             run.windows_done, run.windows_total, run.status, run.request_count, coalesce(round(seconds::numeric, 1), 0))
+      format('%s %s %s/%s windows: %s, %s %s, %s s', run.entity, raw._qb_bar(finished, run.windows_total, 12),
+             run.windows_done, run.windows_total, run.status, run.request_count,
+             CASE run.request_count WHEN 1 THEN 'request' ELSE 'requests' END, coalesce(round(seconds::numeric, 1), 0))
     END;
   -- A finished run is always shown; while it works, only that there is more of it.
   IF done OR split_part(line, ' rows', 1) IS DISTINCT FROM split_part(_qb_wait_look.shown, ' rows', 1) THEN
@@ -57,7 +59,8 @@ BEGIN
     notice := line;
   END IF;
   IF done THEN
-    RAISE NOTICE '% rows: % new, % updated, % unchanged, % rejected', run.row_count, run.inserted_count,
+    RAISE NOTICE '% %: % new, % updated, % unchanged, % rejected', run.row_count,
+      CASE run.row_count WHEN 1 THEN 'row' ELSE 'rows' END, run.inserted_count,
       run.updated_count, run.skipped_count, run.rejected_count;
     IF run.source_count > run.stored_count AND run.status = 'success' THEN
       RAISE WARNING 'QuickBooks counts % records in the range, the table holds %', run.source_count, run.stored_count
@@ -67,20 +70,19 @@ BEGIN
   END IF;
 
   IF run.status IN ('failed', 'partial', 'blocked_auth', 'cancelled') THEN
-    RAISE EXCEPTION 'run % ended as %', run.run_id,
-        run.status || CASE WHEN run.windows_failed > 0 THEN format(', %s of %s windows failed', run.windows_failed, run.windows_total) ELSE '' END
-      USING ERRCODE = CASE run.status WHEN 'cancelled' THEN 'query_canceled' WHEN 'blocked_auth' THEN 'invalid_authorization_specification'
-                                      ELSE 'external_routine_exception' END,
-            DETAIL = CASE WHEN run.error_code IS NULL THEN format('%s of %s windows are stored.', run.windows_done, run.windows_total)
-                          ELSE format('The first error was %s: %s.', run.error_code, run.error_message) END,
-            HINT = concat_ws(' ', replace(run.error_hint, 'raw.qb_resume(run_id)', format('raw.qb_resume(%s)', run.run_id)),
-                             CASE WHEN strpos(coalesce(run.error_hint, ''), 'raw.qb_resume(run_id)') = 0
-                                  THEN format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
+    sqlstate := CASE run.status WHEN 'cancelled' THEN '57014' WHEN 'blocked_auth' THEN '28000' ELSE '38000' END;
+    message := format('run %s ended as %s', run.run_id, run.status)
+      || CASE WHEN run.windows_failed > 0 THEN format(', %s of %s windows failed', run.windows_failed, run.windows_total) ELSE '' END;
+    detail := CASE WHEN run.error_code IS NULL THEN format('%s of %s windows are stored.', run.windows_done, run.windows_total)
+                   ELSE format('The first error was %s: %s.', run.error_code, run.error_message) END;
+    hint := concat_ws(' ', replace(run.error_hint, 'raw.qb_resume(run_id)', format('raw.qb_resume(%s)', run.run_id)),
+                      CASE WHEN strpos(coalesce(run.error_hint, ''), 'raw.qb_resume(run_id)') = 0
+                           THEN format('To go on: SELECT raw.qb_resume(%s);', run.run_id) END);
   END IF;
   IF NOT done AND _qb_wait_look.within IS NOT NULL AND clock_timestamp() - _qb_wait_look.began >= _qb_wait_look.within THEN
-    RAISE EXCEPTION 'run % is still % after %', run.run_id, run.status, _qb_wait_look.within
-      USING ERRCODE = 'query_canceled',
-            HINT = 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';
+    sqlstate := '57014';
+    message := format('run %s is still %s after %s', run.run_id, run.status, _qb_wait_look.within);
+    hint := 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';
   END IF;
 END
 $$;
@@ -100,7 +102,12 @@ BEGIN
   LOOP
     -- The run starts when its caller commits, and each look needs a new snapshot.
     COMMIT;
-    SELECT l.notice, l.done INTO look FROM raw._qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
+    SELECT l.* INTO look FROM raw._qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
+    -- Raised here, so that no more than one line of CONTEXT stands below it.
+    IF look.message IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = look.sqlstate, MESSAGE = look.message, DETAIL = COALESCE(look.detail, ''::pg_catalog.text),
+        HINT = look.hint;
+    END IF;
     EXIT WHEN look.done;
     shown := look.notice;
     -- A run that lost its worker, in a crash or for want of a slot, is picked up by whoever waits for it.
