@@ -48,7 +48,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("_qb_purge_before", &["22004"]),
     ("_qb_report_of", &["22004", "22023"]),
     ("_qb_token_is_idle", &[]),
-    ("_qb_wait_look", &["22008", "22023", "28000", "38000", "57014"]),
+    ("_qb_wait_look", &["22008", "22023"]),
     ("_qb_wait_may", &["25001"]),
     ("_qb_workers", &[]),
 ];
