@@ -56,7 +56,7 @@ const PLANTED: &[(&str, &str)] = &[
     ),
     (
         "I12",
-        "DELETE FROM raw.backfill_report_invoices p USING (SELECT window_start FROM chk.ask ORDER BY n LIMIT 1) a WHERE p.window_start = a.window_start; INSERT INTO chk.req SELECT 100000 + g, r.finished_at + g * interval '1 millisecond', '0', a.statement, 200, a.rows, true, false FROM generate_series(1, 6) g, raw.qb_run r, (SELECT * FROM chk.ask ORDER BY n LIMIT 1) a",
+        "DELETE FROM raw.backfill_report_invoices p USING (SELECT window_start FROM chk.ask ORDER BY n LIMIT 1) a WHERE p.window_start = a.window_start; INSERT INTO chk.req SELECT 100000, r.finished_at + interval '1 millisecond', '0', a.statement, 200, a.rows, true, false FROM raw.qb_run r, (SELECT * FROM chk.ask ORDER BY n LIMIT 1) a",
     ),
     (
         "I12",

@@ -53,9 +53,9 @@ pub fn load(db: &Database, entity: &str, qbo: &str, world: &World) {
     let statements: Vec<&str> = requests.iter().map(|request| request.statement.as_str()).collect();
     work.execute(
         "INSERT INTO chk.req
-         SELECT n, to_timestamp(0) + at * interval '1 microsecond', took * interval '1 microsecond', statement, status, rows, whole, faulted
-           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[], $8::boolean[])
-                AS u (n, at, took, statement, status, rows, whole, faulted)",
+         SELECT n, to_timestamp(0) + at * interval '1 microsecond', took * interval '1 microsecond', statement, status, rows, whole, faulted, abandoned
+           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::boolean[], $8::boolean[], $9::boolean[])
+                AS u (n, at, took, statement, status, rows, whole, faulted, abandoned)",
         &[
             &number(|r| r.n as i64),
             &number(|r| r.at.duration_since(UNIX_EPOCH).unwrap().as_micros() as i64),
@@ -65,6 +65,7 @@ pub fn load(db: &Database, entity: &str, qbo: &str, world: &World) {
             &number(|r| r.rows as i64),
             &truth(|r| r.whole),
             &truth(|r| r.faulted),
+            &truth(|r| r.abandoned),
         ],
     )
     .unwrap();
@@ -113,8 +114,9 @@ pub fn check(db: &Database, entity: &str, qbo: &str, scene: &str, world: &World)
     load(db, entity, qbo, world);
     let found = broken(db);
     if !found.is_empty() {
-        let asked =
-            db.rows("SELECT n, at, took, status, rows, whole, faulted, statement FROM chk.req ORDER BY n");
+        let asked = db.rows(
+            "SELECT n, at, took, status, rows, whole, faulted, abandoned, statement FROM chk.req ORDER BY n",
+        );
         let reports = db.rows(&format!("SELECT * FROM raw.backfill_report_{entity} ORDER BY report_id"));
         let runs = db.rows("SELECT * FROM raw.qb_run ORDER BY run_id");
         panic!("{scene}: {found:?}; asked: {asked:#?}, reports: {reports:#?}, runs: {runs:#?}");

@@ -1,6 +1,6 @@
 //! A connection: a socket, plain or with TLS on it.
 
-use std::io::{Read, Result, Write};
+use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -21,6 +21,21 @@ impl Connection {
     /// Whether it is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Connection::Tls(_))
+    }
+
+    /// Whether the client has closed it already. Asked only when the whole of a request was read; TLS says good-bye in a
+    /// record of its own, so there nobody is gone.
+    pub fn is_gone(&self) -> bool {
+        let socket = self.socket();
+        if self.is_tls() || socket.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let seen = socket.peek(&mut [0]);
+        let _ = socket.set_nonblocking(false);
+        match seen {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// Ends the connection with a reset instead of a good-bye. What is still on its way may be lost.

@@ -164,7 +164,7 @@ impl Server {
             let answer = control::answer(&mut self.lock(), request);
             return deliver(connection, request, Some(answer), None, &pause).connection;
         }
-        let Arrival { number, fault, answer, latency, now } = self.lock().arrive(request);
+        let Arrival { number, fault, answer, latency, now } = self.arrive(&connection, request);
         self.pause(latency);
         if let Some(Fault::Stall(length)) = &fault {
             self.pause(*length);
@@ -201,6 +201,17 @@ impl Server {
             }
         }
         sent.connection
+    }
+
+    /// Takes a request in. The client is looked for after the time was taken: who had closed the connection by then is known
+    /// to have asked earlier, however late this thread comes to read it.
+    fn arrive(&self, connection: &Connection, request: &Incoming) -> Arrival {
+        let mut state = self.lock();
+        let arrival = state.arrive(request);
+        if let Some(number) = arrival.number.filter(|_| connection.is_gone()) {
+            state.abandoned(number);
+        }
+        arrival
     }
 
     /// Waits, but not longer than the server lives.

@@ -23,6 +23,9 @@ pub struct Request {
     pub whole: bool,
     /// Whether a fault struck it.
     pub faulted: bool,
+    /// Whether its client had closed the connection before it was taken in: it was sent earlier, and its answer is heard by
+    /// nobody.
+    pub abandoned: bool,
     /// Of the bearer token: see `fingerprint`.
     pub token_fingerprint: String,
 }

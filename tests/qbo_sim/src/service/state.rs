@@ -105,6 +105,7 @@ impl State {
             rows: answer.as_ref().map_or(0, |answer| answer.rows().len()),
             whole: false,
             faulted: fault.is_some(),
+            abandoned: false,
             token_fingerprint: fingerprint(bearer.trim_start_matches("Bearer ")),
         });
         Arrival { number: Some(n), fault, answer, latency: Duration::ZERO, now: DateTime::UNIX_EPOCH }
@@ -132,6 +133,13 @@ impl State {
     pub fn lost(&mut self, number: u64) {
         if let Some(request) = self.logged(number) {
             request.whole = false;
+        }
+    }
+
+    /// The client was gone before the request was taken in.
+    pub fn abandoned(&mut self, number: u64) {
+        if let Some(request) = self.logged(number) {
+            request.abandoned = true;
         }
     }
 

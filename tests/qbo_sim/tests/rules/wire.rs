@@ -1,6 +1,7 @@
 //! HTTP/1.1 as the simulator speaks it.
 
 use crate::client::Client;
+use qbo_sim::{Fault, When};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -13,6 +14,24 @@ fn one_connection_carries_many_requests_even_sent_at_once() {
     assert!(end.is_ok());
     assert_eq!(String::from_utf8_lossy(&bytes).matches("HTTP/1.1 200 OK").count(), 3);
     assert_eq!(client.request_count(), 3);
+}
+
+#[test]
+fn who_left_before_a_request_was_taken_in_is_known_to_have_left() {
+    let client = Client::company(&[("Invoice", 30)]);
+    client.fault(When::Nth(1), Fault::Stall(Duration::from_millis(200)));
+    let mut socket = TcpStream::connect(client.url().split("//").nth(1).unwrap()).unwrap();
+    let one = client.bytes("");
+    socket.write_all(format!("{one}{one}").as_bytes()).unwrap();
+    let began = Instant::now();
+    while client.request_count() < 1 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        std::thread::yield_now();
+    }
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    socket.read_to_end(&mut Vec::new()).unwrap();
+    let abandoned: Vec<bool> = client.requests().iter().map(|request| request.abandoned).collect();
+    assert_eq!(abandoned, [false, true]);
 }
 
 #[test]
