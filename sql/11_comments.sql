@@ -75,7 +75,7 @@ COMMENT ON TABLE raw.qb_usage IS 'Requests of each month; see the view qb_api_us
 COMMENT ON COLUMN raw.qb_usage.connection IS 'Connection, see qb_config.';
 COMMENT ON COLUMN raw.qb_usage.month IS 'First day of the month, UTC.';
 COMMENT ON COLUMN raw.qb_usage.entity IS 'Entity, see qb_entities.';
-COMMENT ON COLUMN raw.qb_usage.outcome IS 'success (windows stored), error (windows that failed), count (COUNT(*)), abandoned (cancelled or put aside).';
+COMMENT ON COLUMN raw.qb_usage.outcome IS 'success (windows stored), error (windows that failed), count (COUNT(*)), abandoned (cancelled or put aside). A request counts from when it is let go, whether it arrived or not.';
 COMMENT ON COLUMN raw.qb_usage.requests IS 'Requests sent.';
 
 COMMENT ON VIEW raw.qb_entities IS 'Every entity that can be asked for.';

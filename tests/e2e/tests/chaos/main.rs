@@ -2,6 +2,7 @@
 //! computed in SQL from the simulator's ground truth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod account;
 mod at_once;
 mod bodies;
 mod calls;
