@@ -68,6 +68,10 @@ impl Hosts {
     fn plain(&self) -> bool {
         self.api.starts_with("http:") || self.oauth.starts_with("http:")
     }
+
+    fn all_plain(&self) -> bool {
+        [&self.api, &self.oauth, &self.revoke].iter().all(|url| url.starts_with("http:"))
+    }
 }
 
 fn replaced(setting: &'static str, replacement: Option<&str>, default: &str) -> Result<String> {
@@ -155,7 +159,9 @@ pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
             problem: "it is no proxy URL".to_owned(),
         })?),
     };
-    let roots = roots(settings.ca_file.as_deref())?;
+    // To read the system's authorities takes longer than a small run; where nothing is encrypted nobody is to be trusted.
+    let encrypted = !hosts.all_plain() || proxy.is_some();
+    let roots = roots(settings.ca_file.as_deref(), encrypted)?;
     let config = Agent::config_builder()
         .https_only(!hosts.plain())
         .http_status_as_error(false)
@@ -174,13 +180,12 @@ pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
     Ok(config.new_agent())
 }
 
-fn roots(ca_file: Option<&str>) -> Result<Vec<Certificate<'static>>> {
-    let system = rustls_native_certs::load_native_certs();
-    let mut roots: Vec<_> = system
-        .certs
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate.as_ref()).to_owned())
-        .collect();
+fn roots(ca_file: Option<&str>, system: bool) -> Result<Vec<Certificate<'static>>> {
+    let mut roots = Vec::new();
+    if system {
+        let found = rustls_native_certs::load_native_certs().certs;
+        roots.extend(found.iter().map(|one| Certificate::from_der(one.as_ref()).to_owned()));
+    }
     if let Some(path) = ca_file {
         let problem = |problem: String| Error::Setting { setting: "qbo_raw.ca_file", problem };
         let pem = std::fs::read(path).map_err(|error| problem(format!("\"{path}\": {error}")))?;
