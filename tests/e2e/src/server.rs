@@ -210,7 +210,8 @@ impl Server {
     pub fn copy_template(&self, name: &str) {
         // Two copies of one template at once get in each other's way.
         let _one_at_a_time = self.copying.lock();
-        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template"));
+        // To copy the files is half the work of writing every page to the WAL, and a crash has as much less to replay.
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template STRATEGY file_copy"));
     }
 
     /// Runs a program of PostgreSQL against this server; its output.
