@@ -172,14 +172,7 @@ impl<'a> Database<'a> {
 
     /// The same within a time.
     pub fn ended_within(&self, run: i64, at_most: Duration) -> String {
-        let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
-        let mut watch = self.watch();
-        let mut seen = String::new();
-        wait_until(&format!("run {run} ends"), at_most, || {
-            seen = watch.value(&status);
-            !["queued", "running"].contains(&seen.as_str())
-        });
-        seen
+        self.watch().ended(run, at_most)
     }
 
     /// For looking again and again.
@@ -258,7 +251,8 @@ impl<'a> Database<'a> {
         );
         let different = rows(&mut client, &different).unwrap();
         assert_eq!(different, vec![vec!["0".to_owned()]], "records that are missing, invented or different");
-        assert_eq!(self.number(&format!("SELECT count(*) FROM {schema}.qb_{entity}")), sim.count(qbo) as i64);
+        let stored = rows(&mut client, &format!("SELECT count(*) FROM {schema}.qb_{entity}")).unwrap();
+        assert_eq!(stored, [[sim.count(qbo).to_string()]]);
     }
 
     /// Checks that the report rows of a run tile its range and that their sums are those of the run.
@@ -313,11 +307,27 @@ impl Watch<'_> {
             Some(Ok(seen)) => seen,
             Some(Err(error)) if !is_gone(&error) => panic!("{text}: {error:?}"),
             _ => {
-                let client = self.client.insert(self.db.client());
-                rows(client, text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+                self.client = None;
+                rows(self.session(), text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
             }
         };
         seen.concat().into_iter().next().unwrap_or_default()
+    }
+
+    /// The connection itself, for more than looking.
+    pub fn session(&mut self) -> &mut Client {
+        self.client.get_or_insert_with(|| self.db.client())
+    }
+
+    /// Waits for a run to end; its status.
+    pub fn ended(&mut self, run: i64, at_most: Duration) -> String {
+        let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
+        let mut seen = String::new();
+        wait_until(&format!("run {run} ends"), at_most, || {
+            seen = self.value(&status);
+            !["queued", "running"].contains(&seen.as_str())
+        });
+        seen
     }
 
     /// The first value of a query, as a number.

@@ -2,7 +2,7 @@
 //! further call brings everything once the fault is over.
 
 use crate::truth::{World, check};
-use qbo_e2e::{Database, RANGE, seconds};
+use qbo_e2e::{Database, RANGE, Watch, seconds};
 use qbo_sim::{Fault, Options, When};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -59,9 +59,9 @@ fn company(qbo: &str) -> Database<'static> {
     db
 }
 
-fn run(db: &Database, entity: &str) -> (i64, String) {
-    let run = db.number(&format!("SELECT raw.qb_backfill('{entity}', {RANGE}, {CALL})"));
-    (run, db.ended_within(run, seconds(30)))
+fn run(watch: &mut Watch, entity: &str) -> (i64, String) {
+    let run = watch.number(&format!("SELECT raw.qb_backfill('{entity}', {RANGE}, {CALL})"));
+    (run, watch.ended(run, seconds(30)))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn every_request_fails_in_every_way() {
     let mut places = Vec::new();
     for (entity, qbo) in &ENTITIES[..entities()] {
         let calm = company(qbo);
-        assert_eq!(run(&calm, entity).1, "success");
+        assert_eq!(run(&mut calm.watch(), entity).1, "success");
         let requests = calm.sim.request_count();
         assert!(requests >= 25, "{entity}: {requests}");
         for n in 1..=requests {
@@ -102,23 +102,24 @@ fn disturb(Place { entity, qbo, kind, when }: &Place) {
     let once = matches!(when, When::Nth(_));
     let db = company(qbo);
     db.sim.fault(when.clone(), Fault::named(kind).unwrap());
-    let (id, status) = run(&db, entity);
+    let mut watch = db.watch();
+    let (id, status) = run(&mut watch, entity);
     assert!(
         ["success", "partial", "failed", "blocked_auth"].contains(&status.as_str()),
         "{scene}: run {id} is {status}"
     );
     assert!(db.sim.requests().iter().any(|request| request.faulted), "{scene}: it did not strike");
-    let made = db.value(&format!("SELECT to_regclass('raw.backfill_report_{entity}') IS NOT NULL")) == "t";
+    let made = watch.value(&format!("SELECT to_regclass('raw.backfill_report_{entity}') IS NOT NULL")) == "t";
     assert!(made || !once, "{scene}: no table");
     if made {
-        check(&db, entity, qbo, &scene, &World::default());
+        check(watch.session(), &db, entity, qbo, &scene, &World::default());
     }
     db.sim.clear_faults();
     if status == "blocked_auth" {
         db.authorize();
     }
-    let (id, status) = run(&db, entity);
+    let (id, status) = run(&mut watch, entity);
     assert_eq!(status, "success", "{scene}: run {id} afterwards");
     db.check_equal(entity, qbo);
-    check(&db, entity, qbo, &format!("{scene}, and mended"), &World::default());
+    check(watch.session(), &db, entity, qbo, &format!("{scene}, and mended"), &World::default());
 }

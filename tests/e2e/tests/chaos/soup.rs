@@ -155,11 +155,12 @@ fn calm(scene: &Scene) {
     let (db, name) = (&scene.db, &scene.name);
     db.sim.clear_faults();
     db.server.disarm();
+    let mut watch = db.watch();
     let live = "SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')";
     wait_until(&format!("{name}: everything ends"), seconds(40), || {
-        db.exec("SELECT raw.qb_tick()");
+        watch.number("SELECT raw.qb_tick()");
         std::thread::sleep(Duration::from_millis(50));
-        db.number(live) == 0
+        watch.number(live) == 0
     });
     if db.value("SELECT auth_state FROM raw.qb_config") == "needs_reauth" {
         db.authorize();
@@ -169,7 +170,8 @@ fn calm(scene: &Scene) {
         // Whatever was still to change has changed before the last run begins.
         let last = db.sim.request_count() >= LAST;
         let call = "SELECT raw.qb_backfill('invoices', '2025-07-01', current_date, 40, 1000)";
-        let status = db.ended_within(db.number(call), seconds(30));
+        let run = watch.number(call);
+        let status = watch.ended(run, seconds(30));
         assert_eq!(
             status,
             "success",
@@ -181,7 +183,7 @@ fn calm(scene: &Scene) {
             break;
         }
     }
-    check(db, "invoices", "Invoice", name, &scene.world);
+    check(watch.session(), db, "invoices", "Invoice", name, &scene.world);
     let wrong = db.rows(
         "SELECT v.id FROM chk.version v LEFT JOIN raw.qb_invoices d USING (id)
           WHERE v.until_request IS NULL AND v.payload IS NOT NULL AND v.payload IS DISTINCT FROM d.payload",

@@ -210,7 +210,7 @@ impl<'a> Scene<'a> {
             db.log()
         );
         db.check_equal("invoices", "Invoice");
-        check(db, "invoices", "Invoice", name, &self.world);
+        check(watch.session(), db, "invoices", "Invoice", name, &self.world);
         assert!(!db.log().contains("panicked"), "{name}: {}", db.log());
     }
 }

@@ -1,5 +1,6 @@
 //! Brings the simulator's ground truth into the database, where the views of `invariants.sql` judge by it.
 
+use postgres::Client;
 use qbo_e2e::{Database, rows};
 use qbo_sim::{Request, TokenEvent};
 use std::collections::BTreeMap;
@@ -17,8 +18,7 @@ pub struct World {
 }
 
 /// Makes the views for an entity, whose tables must exist, and loads the truth as it is now.
-pub fn load(db: &Database, entity: &str, qbo: &str, world: &World) {
-    let mut client = db.client();
+pub fn load(client: &mut Client, db: &Database, entity: &str, qbo: &str, world: &World) {
     let made = "SELECT FROM pg_namespace WHERE nspname = 'chk' AND obj_description(oid) = $1";
     if client.query_opt(made, &[&entity]).unwrap().is_some() {
         let all = "TRUNCATE chk.src_version, chk.req, chk.token, chk.canary, chk.log, chk.world";
@@ -101,18 +101,17 @@ pub fn load(db: &Database, entity: &str, qbo: &str, world: &World) {
 }
 
 /// Which rules are broken, and by what.
-pub fn broken(db: &Database) -> Vec<Vec<String>> {
+pub fn broken(client: &mut Client) -> Vec<Vec<String>> {
     let query = "SELECT rule, min(what), count(*) FROM chk.broken GROUP BY rule ORDER BY length(rule), rule";
     // To compile it takes longer than to run it.
-    let mut client = db.client();
     client.batch_execute("SET jit = off").unwrap();
-    rows(&mut client, query).unwrap()
+    rows(client, query).unwrap()
 }
 
 /// Loads the truth and expects every rule to hold.
-pub fn check(db: &Database, entity: &str, qbo: &str, scene: &str, world: &World) {
-    load(db, entity, qbo, world);
-    let found = broken(db);
+pub fn check(client: &mut Client, db: &Database, entity: &str, qbo: &str, scene: &str, world: &World) {
+    load(client, db, entity, qbo, world);
+    let found = broken(client);
     if !found.is_empty() {
         let asked = db.rows(
             "SELECT n, at, took, status, rows, whole, faulted, abandoned, statement FROM chk.req ORDER BY n",
