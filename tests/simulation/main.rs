@@ -8,6 +8,8 @@ mod network;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use world::World;
 
 /// Seeds in the everyday suite; `QBO_RAW_SEEDS` asks for more.
@@ -23,19 +25,27 @@ fn nothing_is_lost_under_any_seed() {
         Some(seed) => vec![seed],
         None => (0..number("QBO_RAW_SEEDS").unwrap_or(SEEDS)).collect(),
     };
-    let mut happened: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for seed in &seeds {
-        let world = World::run(*seed);
-        assert!(
-            world.violations.is_empty(),
-            "seed {seed}: {:#?}\n{}",
-            world.violations,
-            world.trace.join("\n")
-        );
-        for (what, times) in &world.happened {
-            *happened.entry(what).or_default() += times;
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(BTreeMap::<&'static str, u64>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let world = World::run(*seed);
+                    assert!(
+                        world.violations.is_empty(),
+                        "seed {seed}: {:#?}\n{}",
+                        world.violations,
+                        world.trace.join("\n")
+                    );
+                    let mut all = all.lock().unwrap();
+                    for (what, times) in &world.happened {
+                        *all.entry(what).or_default() += times;
+                    }
+                }
+            });
         }
-    }
+    });
+    let happened = all.into_inner().unwrap();
     if seeds.len() as u64 >= SEEDS {
         for what in network::KINDS.iter().chain(world::EVENTS) {
             let times = happened.get(what).copied().unwrap_or(0);
