@@ -39,7 +39,7 @@ end_to_end() {
   local config
   config=$(pg_config_of "$1")
   "$ROOT/tests/setup/tree.sh" "$1" && "$ROOT/tests/setup/extension.sh" "$config" &&
-    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --lib --test e2e -- --test-threads=4 "${@:2}"
+    env QBO_RAW_PG_CONFIG="$config" cargo test --quiet --package qbo_e2e --lib --test e2e -- --test-threads=6 "${@:2}"
 }
 
 # Faults, strikes and bad answers, on a library that has the named points.
