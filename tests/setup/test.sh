@@ -57,7 +57,7 @@ step "pgspot on the install script" tests/setup/pgspot.sh
 
 if [ "${1:-}" = long ]; then
   export QBO_RAW_MATRIX_ROUNDS=10 QBO_RAW_NTH_ENTITIES=4 QBO_RAW_COMPOUND=1000 QBO_RAW_SOUP=5000 QBO_RAW_CALLS=3000
-  export QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=1000 QBO_RAW_SOAK=28800 QBO_RAW_PROMOTIONS=10 QBO_RAW_SEEDS=1000000 QBO_RAW_WINDOWS=10000
+  export QBO_RAW_STOPS=50 QBO_RAW_TOKEN_ROUNDS=1000 QBO_RAW_SOAK=28800 QBO_RAW_RUNS=10000 QBO_RAW_PROMOTIONS=10 QBO_RAW_SEEDS=1000000 QBO_RAW_WINDOWS=10000
   for version in "${versions[@]}"; do
     step "promotions on PostgreSQL $version" end_to_end "$version" promoted
     step "chaos on PostgreSQL $version" chaos "$version"

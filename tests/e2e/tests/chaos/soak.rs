@@ -1,4 +1,5 @@
-//! One worker for a long time: its memory, its files and its snapshots stay as they are. And a run of very many windows.
+//! One worker for a long time and for many runs: its memory, its files and its snapshots stay as they are. And a run of very
+//! many windows.
 
 use qbo_e2e::{Database, seconds, wait_until};
 use qbo_sim::Options;
@@ -72,6 +73,46 @@ fn a_worker_stays_as_it_is() {
     assert!(files(&samples[2 * third..]) <= files(&samples[..third]), "files");
     assert!(oldest < 5.0, "a transaction of {oldest} s");
     assert!(!db.log().contains("panicked"));
+}
+
+/// Runs that one worker does one after the other.
+fn runs() -> i64 {
+    std::env::var("QBO_RAW_RUNS").map_or(1_500, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_worker_keeps_nothing_of_the_runs_it_has_done() {
+    let db = Database::new();
+    let (mut watch, mut samples) = (db.watch(), Vec::new());
+    let calls = format!(
+        "SELECT raw.qb_backfill('invoices', d::date, d::date, 1) FROM generate_series(date '2025-09-30' - {}, '2025-09-30', '1 day') AS d",
+        runs() - 1
+    );
+    watch.session().batch_execute(&calls).unwrap();
+    let pid = db.worker();
+    wait_until("all runs end", seconds(60 + runs() as u64 / 10), || {
+        let done = watch.number("SELECT count(*) FROM raw.qb_run WHERE status = 'success'");
+        samples.extend(sample(pid, db.server.data()).map(|sample| (done, sample)));
+        done == runs()
+    });
+    // A statement may take much for a moment; what is kept is there all the time.
+    let least = |from: i64, to: i64, of: fn(&Sample) -> u64| {
+        let part = samples.iter().filter(|(done, _)| (from..to).contains(done));
+        part.map(|(_, sample)| of(sample)).min().expect("the same worker from the first run to the last")
+    };
+    let third = runs() / 3;
+    let thirds = |of: fn(&Sample) -> u64| (least(third, 2 * third, of), least(2 * third, runs(), of));
+    let (memory, files) = (thirds(|sample| sample.memory), thirds(|sample| sample.files as u64));
+    println!(
+        "{} runs: memory {} KB, then {} KB; files {}, then {}",
+        runs(),
+        memory.0,
+        memory.1,
+        files.0,
+        files.1
+    );
+    assert!(memory.1 as f64 <= memory.0 as f64 * 1.1, "memory grew from {} to {} KB", memory.0, memory.1);
+    assert!(files.1 <= files.0, "files");
 }
 
 /// Windows of the large run.
