@@ -2,7 +2,8 @@
 //! the macro is nothing, and no name of a point reaches the library.
 //!
 //! A test writes the name of a point, and how many arrivals there are to be let pass, into the file `armed` of the directory
-//! that `QBO_RAW_POINTS` names. Who arrives takes the file away, says who he is in `reached`, and stays until that is gone.
+//! that `QBO_RAW_POINTS` names. Who arrives takes the file away, says who he is in `reached`, and stays until that is gone;
+//! with the word `panic` behind, he panics then, and says so in `panicked`.
 
 /// A place by name.
 macro_rules! point {
@@ -27,6 +28,7 @@ pub fn reach(name: &str) {
     let counting = COUNTING.lock();
     let Ok(wanted) = read_to_string(&armed) else { return };
     let Some((point, pass)) = wanted.split_once(' ') else { return };
+    let (pass, act) = pass.split_once(' ').unwrap_or((pass, ""));
     let taken = dir.join(["taken ", name].concat());
     // Renaming is what only one of several can do.
     if point != name || rename(&armed, &taken).is_err() {
@@ -38,7 +40,7 @@ pub fn reach(name: &str) {
         let _ = write(&said, text).and_then(|()| rename(&said, at));
     };
     if let Some(left) = pass.parse::<u32>().ok().and_then(|pass| pass.checked_sub(1)) {
-        say([name, " ", &left.to_string()].concat(), armed);
+        say([name, " ", &left.to_string(), " ", act].concat(), armed);
         return;
     }
     let reached = dir.join("reached");
@@ -46,5 +48,9 @@ pub fn reach(name: &str) {
     drop(counting);
     while reached.exists() {
         std::thread::sleep(Duration::from_millis(2));
+    }
+    if act == "panic" {
+        say(name.to_owned(), dir.join("panicked"));
+        std::panic::panic_any(["panicked at ", name].concat());
     }
 }

@@ -146,18 +146,16 @@ struct Lane {
 impl Lane {
     fn work(&self) {
         while let Some(job) = self.shared.take() {
-            point!("window@taken");
             let started_at = Utc::now();
-            let message =
-                catch_unwind(AssertUnwindSafe(|| self.window(job, started_at))).unwrap_or_else(|_| {
-                    let failure = Failure::new("internal", "XX000", "a fetch thread panicked");
-                    Some(Message::Failed { job, failure, started_at })
-                });
-            match message {
-                Some(message) => {
-                    point!("window@fetched");
-                    self.tell(message);
-                }
+            let message = catch_unwind(AssertUnwindSafe(|| {
+                point!("window@taken");
+                let message = self.window(job, started_at);
+                point!("window@fetched");
+                message
+            }));
+            let panicked = |_| Some(Message::Failed { job, failure: panicked(), started_at });
+            match message.unwrap_or_else(panicked) {
+                Some(message) => self.tell(message),
                 None => return,
             }
         }
@@ -287,6 +285,12 @@ impl Lane {
         let redactor = self.redactor(used);
         Failure { message: redactor.scrub(&failure.message), ..failure }
     }
+}
+
+/// What it said may hold anything, and stands in the log.
+fn panicked() -> Failure {
+    Failure::new("internal", "XX000", "a fetch thread panicked")
+        .hint("The server log says where. To try again: SELECT raw.qb_resume(run_id);")
 }
 
 fn alone(position: u32) -> crate::domain::query::Slice {

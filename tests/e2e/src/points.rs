@@ -8,8 +8,21 @@ use std::time::Duration;
 impl Server {
     /// Who comes to the point next is held there, after so many were let pass.
     pub fn arm(&self, point: &str, pass: u32) {
+        self.arm_with(&format!("{point} {pass}"));
+    }
+
+    /// Who comes to the point next panics there when he is let go on.
+    pub fn arm_panic(&self, point: &str, pass: u32) {
+        self.arm_with(&format!("{point} {pass} panic"));
+    }
+
+    /// Whether somebody did, since that was asked last.
+    pub fn panicked(&self) -> bool {
+        std::fs::remove_file(self.socket().join("panicked")).is_ok()
+    }
+
+    fn arm_with(&self, text: &str) {
         self.disarm();
-        let text = format!("{point} {pass}");
         let armed = self.socket().join("armed");
         let written = self.socket().join("arming");
         std::fs::write(&written, text).unwrap();

@@ -11,6 +11,7 @@ mod hostile;
 mod invariants;
 mod matrix;
 mod nth;
+mod panics;
 mod soak;
 mod soup;
 mod stage;

@@ -17,8 +17,11 @@ pub enum Strike {
     Terminate,
     Cancel,
     KillQuickBooks,
+    /// Its own code panics.
+    Panic,
 }
 
+/// All that come from outside.
 pub const STRIKES: [Strike; 7] = [
     Strike::KillWorker,
     Strike::KillPostmaster,
@@ -77,7 +80,10 @@ impl<'a> Scene<'a> {
                 self.db.sim.fault_times(When::Nth(nth), Fault::named("500").unwrap(), 1);
             }
         }
-        server.arm(point, pass);
+        match strike {
+            Strike::Panic => server.arm_panic(point, pass),
+            _ => server.arm(point, pass),
+        }
         let caller = std::thread::spawn(self.call(point));
         let pid = server.wait_held(&format!("{point} ({})", self.name), seconds(20));
         self.strike(pid, strike);
@@ -148,6 +154,7 @@ impl<'a> Scene<'a> {
                 server.disarm();
                 wait_until(&format!("{} ends", self.name), seconds(15), || !is_alive(pid));
             }
+            Strike::Panic => server.disarm(),
             Strike::Cancel => {
                 signal(pid, libc::SIGINT);
                 server.disarm();
@@ -193,7 +200,8 @@ impl<'a> Scene<'a> {
         if status == "blocked_auth" {
             // The token was spent and its answer lost. Only a process that nobody asked may lose it; it has to be said, and is
             // mended by a person.
-            let nobody_asked = |strike| [Strike::KillWorker, Strike::StopImmediate].contains(strike);
+            let nobody_asked =
+                |strike| [Strike::KillWorker, Strike::StopImmediate, Strike::Panic].contains(strike);
             assert!(self.world.rotates && struck.iter().any(nobody_asked), "{name}: the token is lost");
             assert_eq!(watch.value("SELECT auth_state FROM raw.qb_config"), "needs_reauth", "{name}");
             db.authorize();
@@ -211,7 +219,8 @@ impl<'a> Scene<'a> {
         );
         db.check_equal("invoices", "Invoice");
         check(watch.session(), db, "invoices", "Invoice", name, &self.world);
-        assert!(!db.log().contains("panicked"), "{name}: {}", db.log());
+        let panicked = struck.contains(&Strike::Panic) || db.log().contains("panicked");
+        assert_eq!(panicked, struck.contains(&Strike::Panic), "{name}: {}", db.log());
     }
 }
 
