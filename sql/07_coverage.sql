@@ -29,7 +29,9 @@ $$;
 CREATE FUNCTION raw._qb_days(
   entity     text,
   connection text,
-  window_on  text
+  window_on  text,
+  start_date date DEFAULT NULL,                 -- NULL = from the first day that was ever asked for
+  end_date   date DEFAULT NULL                  -- NULL = to the last one
 ) RETURNS TABLE (
   day        date,
   status     text,                              -- 'covered', 'failed', 'open' (not over yet), 'in part' (fetched before it was over)
@@ -45,28 +47,40 @@ BEGIN
     RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(_qb_days.window_on, 40)), 'null')
       USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be ''updated'' or ''created''.';
   END IF;
+  PERFORM raw._qb_check_range(coalesce(_qb_days.start_date, '1990-01-01'), coalesce(_qb_days.end_date, '2200-01-01'));
   IF report IS NULL THEN
     RETURN;
   END IF;
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
   -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
+  -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
-    SELECT DISTINCT ON (d.day) d.day,
+    SELECT DISTINCT ON (a.day) a.day,
            CASE WHEN p.status = 'error' THEN 'failed'
-                WHEN p.started_at >= (d.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'covered'
-                WHEN now() < (d.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'open'
+                WHEN p.started_at >= (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'covered'
+                WHEN now() < (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'open'
                 ELSE 'in part' END,
            p.report_id, p.run_id, p.error_code
-      FROM %s p
-      LEFT JOIN raw.qb_run r ON r.run_id = p.run_id
-     CROSS JOIN LATERAL (
-       SELECT CASE p.status WHEN 'error' THEN p.window_start ELSE p.window_start + interval '24 hours' - interval '1 microsecond' END AS first,
-              CASE p.status WHEN 'error' THEN p.window_end - interval '1 microsecond' ELSE p.window_end - interval '24 hours' END AS last) b
-     CROSS JOIN LATERAL (
-       SELECT ((b.first AT TIME ZONE 'UTC')::date + n) AS day
-         FROM generate_series(0, (b.last AT TIME ZONE 'UTC')::date - (b.first AT TIME ZONE 'UTC')::date) n) d
-     WHERE coalesce(r.window_on, 'updated') = $1
-     ORDER BY d.day, p.report_id DESC$q$, report) USING _qb_days.window_on;
+      FROM (
+        SELECT d.day, max(w.newest) AS newest
+          FROM (
+            SELECT p.window_start, p.window_end, p.status, max(p.report_id) AS newest
+              FROM %1$s p
+              LEFT JOIN raw.qb_run r ON r.run_id = p.run_id
+             WHERE (r.window_on = $1 OR r.run_id IS NULL AND $1 = 'updated')
+               AND p.window_start < ($3 + 1)::timestamp AT TIME ZONE 'UTC' AND p.window_end > $2::timestamp AT TIME ZONE 'UTC'
+             GROUP BY p.window_start, p.window_end, p.status) w
+         CROSS JOIN LATERAL (
+           SELECT CASE w.status WHEN 'error' THEN w.window_start ELSE w.window_start + interval '24 hours' - interval '1 microsecond' END AS first,
+                  CASE w.status WHEN 'error' THEN w.window_end - interval '1 microsecond' ELSE w.window_end - interval '24 hours' END AS last) b
+         CROSS JOIN LATERAL (
+           SELECT greatest((b.first AT TIME ZONE 'UTC')::date, $2) AS first, least((b.last AT TIME ZONE 'UTC')::date, $3) AS last) c
+         CROSS JOIN LATERAL (SELECT c.first + n AS day FROM generate_series(0, c.last - c.first) n) d
+         GROUP BY d.day LIMIT $4) a
+      JOIN %1$s p ON p.report_id = a.newest
+     ORDER BY a.day$q$, report)
+    USING _qb_days.window_on, coalesce(_qb_days.start_date, '-infinity'), coalesce(_qb_days.end_date, 'infinity'),
+      _qb_days.end_date - _qb_days.start_date + 1;
 END
 $$;
 
@@ -112,7 +126,7 @@ BEGIN
            count(*) FILTER (WHERE d.status = 'failed')::int,
            count(*) FILTER (WHERE s.day < today AND coalesce(d.status, 'in part') = 'in part')::int
       FROM (SELECT first + n AS day FROM generate_series(0, last - first) n) s
-      LEFT JOIN raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d ON d.day = s.day
+      LEFT JOIN raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on, first, last) d ON d.day = s.day
      GROUP BY 1 ORDER BY 1;
   RETURN QUERY SELECT ''::text,
     format('%s covered %s failed %s in part %s missing', substr(marks, 1, 1), substr(marks, 2, 1), substr(marks, 3, 1), substr(marks, 4, 1)),
@@ -185,7 +199,7 @@ BEGIN
     SELECT min(g.day), max(g.day), count(*)::int, g.why
       FROM (SELECT s.day, w.why, s.day - (row_number() OVER (PARTITION BY w.why ORDER BY s.day))::int AS island
               FROM (SELECT first + n AS day FROM generate_series(0, last - first) n) s
-              LEFT JOIN raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d ON d.day = s.day
+              LEFT JOIN raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on, first, greatest(first, last)) d ON d.day = s.day
              CROSS JOIN LATERAL (SELECT CASE d.status WHEN 'failed' THEN 'failed: ' || d.error_code
                                                       WHEN 'in part' THEN 'fetched before it was over'
                                                       ELSE 'never fetched' END AS why) w
@@ -281,7 +295,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_days(text, text, text), raw._qb_check_range(date, date),
+REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_days(text, text, text, date, date), raw._qb_check_range(date, date),
   raw._qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text),
   raw.qb_fill_gaps(text, date, date, int, int, text, text), raw.qb_retry_failed(text, int, text, text),

@@ -38,7 +38,8 @@ BEGIN
        SELECT bool_or(t.status = 'failed') AS failed, bool_or(t.status IS NOT NULL) AS fetched,
               bool_and(coalesce(t.status = 'covered', false)) AS covered
          FROM generate_series(0, (c.window_end AT TIME ZONE 'UTC')::date - (c.window_start AT TIME ZONE 'UTC')::date - 1) n
-         LEFT JOIN raw._qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on) t
+         LEFT JOIN raw._qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on,
+                                qb_verify.start_date, qb_verify.end_date) t
            ON t.day = (c.window_start AT TIME ZONE 'UTC')::date + n) d
      ORDER BY c.window_start
   LOOP
@@ -253,7 +254,7 @@ BEGIN
       INTO ok, result FROM raw.qb_run r
      CROSS JOIN LATERAL (SELECT CASE WHEN r.status IN ('failed', 'partial', 'blocked_auth') THEN EXISTS (
          SELECT 1 FROM generate_series(0, least(r.end_date, (now() AT TIME ZONE 'UTC')::date) - r.start_date) n
-           LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on) d ON d.day = r.start_date + n
+           LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on, r.start_date, r.end_date) d ON d.day = r.start_date + n
           WHERE coalesce(d.status, 'failed') = 'failed'
             AND (r.windows IS NULL
                  OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u))) END AS lacks) w

@@ -142,6 +142,57 @@ fn the_time_zone_of_a_session_changes_nothing() {
     }
 }
 
+/// Attempts at windows that lie anyhow: of days and of hours, one over the other, of both kinds of runs and of none that is known.
+const ATTEMPTS: &str = "
+    SELECT setseed(0.5);
+    INSERT INTO raw.qb_run (connection, entity, start_date, end_date, chunk_days, page_size, window_on, requested_by, status, windows_total)
+    SELECT 'default', 'items', '2025-03-01', '2025-03-31', 1, 100, CASE WHEN n < 3 THEN 'created' ELSE 'updated' END, 'postgres', 'success', 1
+      FROM generate_series(1, 8) n;
+    INSERT INTO raw.backfill_report_items (run_id, attempt, window_start, window_end, status, started_at, finished_at)
+    SELECT (random() * 12)::int, n, s, s + CASE WHEN random() < 0.5 THEN interval '24 hours' * (1 + random() * 4)::int ELSE interval '100 hours' * random() END,
+           CASE WHEN random() < 0.3 THEN 'error' ELSE 'success' END, now(), now()
+      FROM generate_series(1, 150) n CROSS JOIN LATERAL
+           (SELECT '2025-03-01Z'::timestamptz + interval '1 hour' * (CASE WHEN random() < 0.6 THEN 24 * (random() * 40)::int ELSE random() * 960 END) + 0 * n * interval '1 s') w (s)";
+
+#[test]
+fn a_day_is_what_its_newest_attempt_says_however_windows_lie() {
+    let db = small();
+    db.ended(db.number("SELECT raw.qb_backfill('items', '2025-02-01', '2025-02-02')"));
+    db.exec(ATTEMPTS);
+    for on in ["updated", "created"] {
+        // Day by day, as it is promised.
+        let promised = format!(
+            "SELECT d.day::date AS day, n.report_id FROM generate_series('2025-01-01'::timestamp, '2025-06-01', '1 day') d (day)
+              CROSS JOIN LATERAL (SELECT d.day AT TIME ZONE 'UTC' AS s, (d.day + interval '1 day') AT TIME ZONE 'UTC' AS e) u
+              CROSS JOIN LATERAL (
+                SELECT p.report_id FROM raw.backfill_report_items p LEFT JOIN raw.qb_run r USING (run_id)
+                 WHERE coalesce(r.window_on, 'updated') = '{on}'
+                   AND CASE p.status WHEN 'error' THEN p.window_start < u.e AND p.window_end > u.s
+                                     ELSE p.window_start <= u.s AND p.window_end >= u.e END
+                 ORDER BY p.report_id DESC LIMIT 1) n"
+        );
+        for (start, end) in [
+            ("null", "null"),
+            ("2025-03-07", "2025-03-07"),
+            ("2025-03-10", "2025-03-24"),
+            ("2025-03-20", "null"),
+            ("null", "2025-03-15"),
+        ] {
+            let quoted = |day: &str| if day == "null" { day.to_owned() } else { format!("'{day}'") };
+            let (start, end) = (quoted(start), quoted(end));
+            let said = format!(
+                "SELECT day, report_id FROM raw._qb_days('items', 'default', '{on}', {start}, {end}) ORDER BY 1"
+            );
+            let wanted = format!(
+                "SELECT day, report_id FROM ({promised}) w WHERE day BETWEEN coalesce({start}, '-infinity'::date) AND coalesce({end}, 'infinity'::date) ORDER BY 1"
+            );
+            let wanted = db.rows(&wanted);
+            assert!(!wanted.is_empty(), "{on}, {start} to {end}: there is nothing to see");
+            assert_eq!(db.rows(&said), wanted, "{on}, {start} to {end}");
+        }
+    }
+}
+
 #[test]
 fn a_run_outlives_a_clock_that_was_set_back() {
     let db = small();
