@@ -197,9 +197,7 @@ fn no_secret_shows_up_anywhere() {
     }
     assert!(seen.0.len() >= 30, "{}", seen.0.len());
     println!("{} canaries, {} places", canaries.len(), seen.0.len());
-    for (place, text) in &seen.0 {
-        for canary in &canaries {
-            assert!(!text.contains(canary.as_str()), "{canary} stands in {place}");
-        }
-    }
+    let leaks = |text: &str| canaries.iter().find(|canary| text.contains(canary.as_str()));
+    let found: Vec<_> = seen.0.iter().filter_map(|(place, text)| Some((leaks(text)?, place))).collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
