@@ -20,12 +20,14 @@ fn nearly_done_of(db: &Database, entity: &str) -> i64 {
     run
 }
 
+/// Counts windows whose success row says something else than what the table holds of them.
+pub const HALF_STORED: &str =
+    "SELECT count(*) FROM raw.backfill_report_invoices p WHERE p.status = 'success' AND p.row_count <>
+       (SELECT count(*) FROM raw.qb_invoices i WHERE i.extract_window_start_utc = p.window_start)";
+
 /// Rows of the table beside what the success rows say that they brought.
 pub fn nothing_half_stored(db: &Database, what: &str) {
-    let lost = db.value(
-        "SELECT count(*) FROM raw.backfill_report_invoices p WHERE p.status = 'success' AND p.row_count <>
-           (SELECT count(*) FROM raw.qb_invoices i WHERE i.extract_window_start_utc = p.window_start)",
-    );
+    let lost = db.value(HALF_STORED);
     assert_eq!(lost, "0", "{what}: windows that are neither whole nor absent");
 }
 

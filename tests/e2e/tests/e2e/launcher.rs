@@ -4,9 +4,9 @@ use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
-const PRELOADED: &str = "shared_preload_libraries = 'qbo_raw'";
+pub const PRELOADED: &str = "shared_preload_libraries = 'qbo_raw'";
 
-fn slow() -> Options {
+pub fn slow() -> Options {
     Options { latency: Duration::from_millis(80), ..Options::default() }
 }
 
@@ -15,7 +15,7 @@ fn halfway(db: &Database, run: i64) {
     stored(db, run, 4);
 }
 
-fn stored(db: &Database, run: i64, windows: i32) {
+pub fn stored(db: &Database, run: i64, windows: i32) {
     wait_until("some windows are stored", seconds(20), || {
         db.of_run(run, "windows_done").parse::<i32>().unwrap() >= windows
     });
@@ -73,50 +73,6 @@ fn a_worker_that_was_terminated_and_a_run_that_was_put_aside_go_on() {
     wait_until("it is put aside", seconds(10), || !db.of_run(run, "not_before").is_empty());
     db.exec("UPDATE raw.qb_run SET not_before = now() + interval '1 second' WHERE not_before IS NOT NULL");
     assert_eq!(db.ended_within(run, seconds(15)), "success");
-}
-
-#[test]
-fn a_standby_promoted_in_mid_run_goes_on() {
-    let rounds = std::env::var("QBO_RAW_PROMOTIONS").map_or(1, |text| text.parse().expect("a number"));
-    for (settings, windows) in [(PRELOADED, 4), ("", 1), ("", 20), (PRELOADED, 40), ("", 60)].repeat(rounds) {
-        let primary = Server::private(settings);
-        let db = Database::on(&primary, slow());
-        let standby = Server::standby(&primary, "");
-        let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-        stored(&db, run, windows);
-        let launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'qbo_raw%'";
-        let on_standby = |text: &str| {
-            qbo_e2e::rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat()
-        };
-        wait_until("the standby follows", seconds(10), || {
-            on_standby(&format!("SELECT windows_done >= {windows} FROM raw.qb_run WHERE run_id = {run}"))
-                == ["t"]
-        });
-        assert_eq!(on_standby(launchers), ["0"], "nothing works on a standby");
-        let refused =
-            qbo_e2e::refused(&mut standby.connect(&db.name, "postgres").unwrap(), "SELECT raw.qb_tick()");
-        assert_eq!(refused.sqlstate, "25006");
-        assert_eq!(on_standby("SELECT ok, result FROM raw.qb_check() LIMIT 1"), ["f", "a standby"]);
-        primary.stop("immediate");
-        standby.promote();
-        if settings.is_empty() {
-            assert_eq!(
-                on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")),
-                ["running"]
-            );
-            assert_eq!(on_standby("SELECT raw.qb_tick()"), ["1"]);
-        }
-        wait_until("it goes on", seconds(12), || {
-            on_standby(&format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}")) == ["2"]
-        });
-        wait_until("it ends", seconds(30), || {
-            on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")) == ["success"]
-        });
-        assert_eq!(on_standby("SELECT count(*) FROM raw.qb_invoices"), [db.sim.count("Invoice").to_string()]);
-        // Whatever the old primary had committed and not sent was fetched again.
-        let whole = format!("SELECT count(*) FROM raw.qb_gaps('invoices', {RANGE})");
-        assert_eq!(on_standby(&whole), ["0"]);
-    }
 }
 
 #[test]

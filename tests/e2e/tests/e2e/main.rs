@@ -10,6 +10,7 @@ mod companies;
 mod cron;
 mod disk;
 mod escalation;
+mod failover;
 mod faults;
 mod hazards;
 mod keep;

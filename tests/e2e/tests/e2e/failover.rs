@@ -1,0 +1,128 @@
+//! A standby takes over while a run works. What was reported as stored is there, where PostgreSQL was told to wait for the
+//! standby; and whatever is not there is not reported there, and fetched again.
+
+use crate::hazards::HALF_STORED;
+use crate::launcher::{PRELOADED, slow, stored};
+use qbo_e2e::{Database, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
+use qbo_sim::{Options, TokenMode};
+
+/// How often each kind of promotion is done.
+fn rounds() -> usize {
+    std::env::var("QBO_RAW_PROMOTIONS").map_or(1, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn a_standby_promoted_in_mid_run_goes_on() {
+    for (settings, windows) in [(PRELOADED, 4), ("", 1), ("", 20), (PRELOADED, 40), ("", 60)].repeat(rounds())
+    {
+        let primary = Server::private(settings);
+        let db = Database::on(&primary, slow());
+        let standby = Server::standby(&primary, "");
+        let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+        stored(&db, run, windows);
+        let launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'qbo_raw%'";
+        let on_standby =
+            |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
+        wait_until("the standby follows", seconds(10), || {
+            on_standby(&format!("SELECT windows_done >= {windows} FROM raw.qb_run WHERE run_id = {run}"))
+                == ["t"]
+        });
+        assert_eq!(on_standby(launchers), ["0"], "nothing works on a standby");
+        let refused =
+            qbo_e2e::refused(&mut standby.connect(&db.name, "postgres").unwrap(), "SELECT raw.qb_tick()");
+        assert_eq!(refused.sqlstate, "25006");
+        assert_eq!(on_standby("SELECT ok, result FROM raw.qb_check() LIMIT 1"), ["f", "a standby"]);
+        primary.stop("immediate");
+        standby.promote();
+        if settings.is_empty() {
+            assert_eq!(
+                on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")),
+                ["running"]
+            );
+            assert_eq!(on_standby("SELECT raw.qb_tick()"), ["1"]);
+        }
+        wait_until("it goes on", seconds(12), || {
+            on_standby(&format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}")) == ["2"]
+        });
+        wait_until("it ends", seconds(30), || {
+            on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")) == ["success"]
+        });
+        assert_eq!(on_standby("SELECT count(*) FROM raw.qb_invoices"), [db.sim.count("Invoice").to_string()]);
+        // Whatever the old primary had committed and not sent was fetched again.
+        let whole = format!("SELECT count(*) FROM raw.qb_gaps('invoices', {RANGE})");
+        assert_eq!(on_standby(&whole), ["0"]);
+    }
+}
+
+/// What commits wait for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Waits {
+    /// The standby has them on its disk.
+    Standby,
+    /// Our own disk, except where a token is concerned: it must not be lost whatever the database is set to.
+    StandbyForTokens,
+    /// Our own disk; there is no synchronous standby.
+    Nobody,
+}
+
+#[test]
+fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_standby() {
+    for waits in [Waits::Standby, Waits::StandbyForTokens, Waits::Nobody].repeat(rounds()) {
+        let primary = Server::private("");
+        // A refresh token is good once. One that was spent and whose successor was lost would end the run.
+        let tokens = if waits == Waits::Nobody { TokenMode::Lazy } else { TokenMode::Strict };
+        let db = Database::on(&primary, Options { tokens, ..slow() });
+        let standby = Server::standby(&primary, "");
+        if waits != Waits::Nobody {
+            primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+            primary.sql("postgres", "SELECT pg_reload_conf()");
+            let state = "SELECT sync_state FROM pg_stat_replication";
+            wait_until("the standby is synchronous", seconds(10), || db.value(state) == "sync");
+        }
+        if waits == Waits::StandbyForTokens {
+            db.set("synchronous_commit", "local");
+        }
+        let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+        stored(&db, run, 5);
+        let there =
+            |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
+
+        // From here on the standby hears nothing.
+        let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
+        signal(receiver, libc::SIGSTOP);
+        let (done, worker) = (db.number("SELECT windows_done FROM raw.qb_run"), db.worker());
+        db.sim.expire_access_tokens();
+        let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
+        wait_until("it waits for the standby, or goes on without it", seconds(20), || {
+            let more = db.number("SELECT windows_done FROM raw.qb_run") - done;
+            db.value(&held) == "t" || more >= 8
+        });
+        let reported = "SELECT window_start FROM raw.backfill_report_invoices WHERE status = 'success'";
+        let before = db.rows(reported).concat();
+        primary.kill(primary.postmaster());
+        wait_until("its worker is gone", seconds(10), || !is_alive(worker));
+        // It ends before it reads what is still on its way.
+        signal(receiver, libc::SIGTERM);
+        signal(receiver, libc::SIGCONT);
+        wait_until("the receiver is gone", seconds(10), || !is_alive(receiver));
+        standby.promote();
+
+        let after = there(reported);
+        let lost = before.iter().filter(|window| !after.contains(window)).count();
+        assert_eq!(
+            lost == 0,
+            waits == Waits::Standby,
+            "{waits:?}: {lost} of {} windows are lost",
+            before.len()
+        );
+        assert_eq!(there(HALF_STORED), ["0"], "{waits:?}: windows that are neither whole nor absent");
+        let status = format!("SELECT status, attempt FROM raw.qb_run WHERE run_id = {run}");
+        assert_eq!(there(&status), ["running", "1"], "{waits:?}");
+        assert_eq!(there("SELECT raw.qb_tick()"), ["1"], "{waits:?}");
+        wait_until("it ends", seconds(30), || !["queued", "running"].contains(&there(&status)[0].as_str()));
+        assert_eq!(there(&status), ["success", "2"], "{waits:?}: {}", standby.log());
+        assert_eq!(there("SELECT count(*) FROM raw.qb_invoices"), [db.sim.count("Invoice").to_string()]);
+        assert_eq!(there(&format!("SELECT count(*) FROM raw.qb_gaps('invoices', {RANGE})")), ["0"]);
+        assert_eq!(there("SELECT refresh_token FROM raw.qb_config"), [db.sim.credentials().3], "{waits:?}");
+    }
+}
