@@ -2,12 +2,14 @@
 //! words for what a DBA does. A test that cannot have what it needs fails; so everything here panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod broken;
 mod canaries;
 mod database;
 mod limits;
 mod points;
 mod server;
 
+pub use broken::Times;
 pub use database::{Database, RANGE, Refused, Watch, browse, refused, rows};
 pub use limits::{Disk, Limit};
 pub use points::{is_alive, lacks, library, points, signal};

@@ -31,6 +31,8 @@ pub struct Server {
     socket: PathBuf,
     watchdog: Child,
     copying: Mutex<()>,
+    /// A library that its processes load before any other.
+    preload: Option<PathBuf>,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -45,17 +47,23 @@ impl Server {
 
     /// A server of a test's own, which it may kill; with more settings.
     pub fn private(settings: &str) -> Server {
-        Server::copy_to(place(), settings)
+        Server::copy_to(place(), settings, |_| None)
+    }
+
+    /// The same, with a library that its processes load before any other; made at the place that is given.
+    pub(crate) fn preloading(settings: &str, make: impl Fn(&Path) -> PathBuf) -> Server {
+        Server::copy_to(place(), settings, |server| Some(make(&server.socket)))
     }
 
     /// The same with its data on the disk, wherever those of others are.
     pub fn on_disk(settings: &str) -> Server {
-        Server::copy_to(&on_disk(), settings)
+        Server::copy_to(&on_disk(), settings, |_| None)
     }
 
-    fn copy_to(place: &Path, settings: &str) -> Server {
+    fn copy_to(place: &Path, settings: &str, preload: impl Fn(&Server) -> Option<PathBuf>) -> Server {
         let first = FIRST.get_or_init(Server::first);
-        let server = Server::nowhere(place);
+        let mut server = Server::nowhere(place);
+        server.preload = preload(&server);
         succeed(as_server(Path::new("cp")).args(["-a", "--"]).arg(&first.data).arg(&server.data));
         server.configure(settings);
         server.start();
@@ -107,7 +115,7 @@ impl Server {
         std::fs::create_dir(&socket).unwrap();
         give_to_server(&socket);
         let watchdog = watch(&data, &socket);
-        Server { data, socket, watchdog, copying: Mutex::new(()) }
+        Server { data, socket, watchdog, copying: Mutex::new(()), preload: None }
     }
 
     /// Adds settings; the last of several counts.
@@ -133,6 +141,9 @@ impl Server {
             .env("QBO_RAW_POINTS", &self.socket)
             .arg(self.log_file())
             .args(args);
+        if let Some(library) = &self.preload {
+            command.env("LD_PRELOAD", library);
+        }
         command.stdin(Stdio::null()).output().unwrap()
     }
 

@@ -5,6 +5,7 @@ mod adopt;
 mod arguments;
 mod authorize;
 mod backfill;
+mod broken;
 mod calendar;
 mod companies;
 mod cron;
