@@ -5,7 +5,7 @@ SHELL := /bin/bash
 WORK := $(or $(QBO_RAW_WORK),/var/tmp/qbo_raw)
 PG_CONFIG ?= pg_config
 
-.PHONY: help all demo psql demo-stop test test-all test-long test-planted bench test-package test-docker install package lint clean
+.PHONY: help all demo psql demo-stop test test-all test-long test-planted coverage bench test-package test-docker install package lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ test-long: ## the figures of a release: thousands of faults, strikes and seeds, 
 
 test-planted: ## plants defects and sees whether the tests find each
 	@tests/setup/planted.sh
+
+coverage: ## how much of the core and of HTTP their own tests reach
+	@tests/setup/coverage.sh
 
 bench: ## ratios to COPY, to loaders written by hand and to the API's limits; FULL=1 with a million records
 	@tests/setup/bench.sh

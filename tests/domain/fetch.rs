@@ -177,6 +177,21 @@ fn rows_without_an_id_are_kept_and_counted() {
     assert_eq!((counters.records, counters.rejected, counters.pages), (4, 2, 2));
 }
 
+#[test]
+fn pages_without_any_id_are_gone_through_as_well() {
+    let story = talk(limits(2), |_, slice| {
+        let rows = vec!["{}"; Server::new(5).rows(slice).len()];
+        reply(200, format!(r#"{{"QueryResponse":{{"Invoice":[{}]}}}}"#, rows.join(",")))
+    });
+    assert_eq!(story.kept, [None; 5]);
+    assert_eq!(
+        story.sent,
+        [slice(1, 2), slice(3, 2), slice(5, 2)],
+        "nothing to lay a seam at, nothing to look at"
+    );
+    assert_eq!((story.done().records, story.done().rejected), (5, 5));
+}
+
 /// Rows leave anywhere between any two requests, rows are added behind: whatever stayed is kept, and nothing twice.
 #[test]
 fn whatever_moves_nothing_that_stays_is_lost() {

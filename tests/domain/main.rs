@@ -7,6 +7,7 @@ mod entity;
 mod fault;
 mod fetch;
 mod fetch_clock;
+mod fetch_count;
 mod fetch_poison;
 mod fetch_trouble;
 mod model;

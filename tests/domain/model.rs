@@ -20,9 +20,13 @@ pub fn limits(page_size: u32) -> Limits {
     Limits { page_size, backoff, page_cap: 10_000, rereads: 3 }
 }
 
-pub fn fetch(limits: Limits) -> Fetch {
+pub fn query() -> Query {
     let window = Window { start: now(), end: now() };
-    Fetch::new(Query { entity: Entity::find("invoices").unwrap(), on: WindowOn::Updated, window }, limits)
+    Query { entity: Entity::find("invoices").unwrap(), on: WindowOn::Updated, window }
+}
+
+pub fn fetch(limits: Limits) -> Fetch {
+    Fetch::new(query(), limits)
 }
 
 pub fn slice(start_position: u32, max_results: u32) -> Slice {

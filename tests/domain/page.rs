@@ -56,10 +56,10 @@ fn another_shape_is_no_empty_page() {
     assert_eq!(shape("{}"), "there is no QueryResponse");
     assert_eq!(shape(r#"{"time":"2024"}"#), "there is no QueryResponse");
     assert_eq!(shape(r#"{"queryResponse":{}}"#), "there is no QueryResponse");
-    for value in ["null", "[]", "[{}]", "1", "\"x\"", "true"] {
+    for value in ["null", "[]", "[{}]", "1", "-1", "1.5", "\"x\"", "true"] {
         assert_eq!(shape(&format!(r#"{{"QueryResponse":{value}}}"#)), "QueryResponse is no object");
     }
-    for value in ["null", "{}", "1", "\"x\""] {
+    for value in ["null", "{}", "{\"a\":[1],\"b\":{}}", "1", "-1", "1.5", "\"x\"", "false"] {
         assert_eq!(shape(&format!(r#"{{"QueryResponse":{{"Invoice":{value}}}}}"#)), "Invoice is no list");
     }
     for key in ["invoice", "INVOICE", "Invoices", "Customer", "Fakt\u{fc}ra"] {

@@ -187,8 +187,9 @@ fn a_spent_budget_lets_finish_what_is_under_way() {
     }
     run.fetched(2);
     assert_eq!(run.end(), None);
-    run.stored(2);
     assert!(!run.failed(3, &failure(Scope::Budget)));
+    assert_eq!(run.end(), None, "what is fetched is stored");
+    run.stored(2);
     assert_eq!(run.end(), Some(Status::Partial));
 }
 
@@ -252,6 +253,28 @@ fn a_cancel_that_comes_when_all_is_stored_changes_nothing() {
     run.stored(0);
     run.cancel();
     assert_eq!(run.end(), Some(Status::Success));
+}
+
+#[test]
+fn a_cancel_that_comes_when_something_failed_is_one() {
+    let mut run = run(1, 1);
+    next(&mut run);
+    run.failed(0, &failure(Scope::Window));
+    run.cancel();
+    assert_eq!(run.end(), Some(Status::Cancelled));
+}
+
+#[test]
+fn only_what_is_under_way_can_have_been_fetched() {
+    let mut run = run(2, 1);
+    assert_eq!(begin(&mut run), [0]);
+    run.failed(0, &failure(Scope::Window));
+    run.fetched(0);
+    assert_eq!(begin(&mut run), [1]);
+    run.fetched(1);
+    run.stored(1);
+    run.stored(0);
+    assert_eq!(run.end(), Some(Status::Partial), "the first was never stored");
 }
 
 #[test]

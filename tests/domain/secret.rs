@@ -19,6 +19,40 @@ fn a_secret_is_its_text_and_nothing_else_shows_it() {
 }
 
 #[test]
+fn what_intuit_refuses_is_told_without_the_secrets() {
+    let redactor = Redactor::new(&[&secret()]);
+    let said = format!("no {WORD} here");
+    for answer in [
+        TokenAnswer::InvalidGrant { description: said.clone() },
+        TokenAnswer::InvalidClient { description: said.clone() },
+        TokenAnswer::Unknown { message: said.clone() },
+    ] {
+        let kind = std::mem::discriminant(&answer);
+        let answer = answer.scrubbed(&redactor);
+        assert_eq!(std::mem::discriminant(&answer), kind);
+        let (TokenAnswer::InvalidGrant { description: text }
+        | TokenAnswer::InvalidClient { description: text }
+        | TokenAnswer::Unknown { message: text }) = answer
+        else {
+            panic!("it is no refusal any more")
+        };
+        assert_eq!(text, redactor.scrub(&said));
+        assert!(text.starts_with("no ") && !text.contains(WORD), "{text}");
+    }
+    let grant = Grant {
+        access: secret(),
+        refresh: None,
+        expires_in: Duration::ZERO,
+        refresh_expires_in: None,
+        refresh_hard_expires_in: None,
+    };
+    match TokenAnswer::Granted(grant).scrubbed(&redactor) {
+        TokenAnswer::Granted(grant) => assert_eq!(grant.access.expose(), WORD, "a token is not spoilt"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn nothing_that_holds_a_secret_shows_it() {
     let grant = Grant {
         access: secret(),

@@ -3,7 +3,7 @@
 use super::page::listed;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Timelike, Utc};
 use qbo_raw::domain::page::Row;
-use qbo_raw::domain::window::{Range, Window, WindowOn};
+use qbo_raw::domain::window::{EARLIEST, Range, Window, WindowOn, listed as listed_windows};
 use qbo_raw::error::Error;
 
 fn day(year: i32, month: u32, day: u32) -> NaiveDate {
@@ -120,7 +120,7 @@ fn windows_that_are_named_are_taken_in_order_or_refused() {
         let overlap = |a: &Window, b: &Window| a.start < b.end && b.start < a.end;
         let good = given.iter().all(|window| window.start < window.end)
             && given.iter().enumerate().all(|(at, a)| given[at + 1..].iter().all(|b| !overlap(a, b)));
-        match qbo_raw::domain::window::listed(given.clone(), today()) {
+        match listed_windows(given.clone(), today()) {
             Ok(windows) => {
                 taken += 1;
                 let mut sorted = given.clone();
@@ -134,6 +134,41 @@ fn windows_that_are_named_are_taken_in_order_or_refused() {
         }
     }
     assert!(taken > 2_000 && refused > 2_000, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn windows_that_nobody_can_mean_are_refused() {
+    let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let (earliest, latest) = (midnight(EARLIEST), midnight(today()) + TimeDelta::days(3));
+    let (hour, moment) = (TimeDelta::hours(1), TimeDelta::milliseconds(1));
+    let window = |start, end| Window { start, end };
+    let asked = |windows: &[Window]| listed_windows(windows.to_vec(), today());
+    let whole = [window(earliest, earliest + hour), window(latest - hour, latest)];
+    assert_eq!(asked(&whole).unwrap(), whole);
+    for (wrong, expected) in [
+        (window(earliest - hour, earliest + hour), "windows from 1990-01-01 to "),
+        (window(latest - hour, latest + TimeDelta::seconds(1)), "windows from 1990-01-01 to "),
+        (window(earliest + moment, earliest + hour), "windows of whole seconds"),
+        (window(earliest, earliest + hour + moment), "windows of whole seconds"),
+        (window(earliest, earliest), "windows that end after they begin"),
+    ] {
+        match asked(&[whole[1], wrong]) {
+            Err(Error::Argument { argument: "windows", expected: said, .. }) => {
+                assert!(said.starts_with(expected), "{said} for {wrong:?}")
+            }
+            other => panic!("{other:?} for {wrong:?}"),
+        }
+    }
+    assert!(matches!(asked(&[]), Err(Error::Argument { argument: "windows", .. })));
+    let seconds = |count: i64| -> Vec<Window> {
+        let at = |second| earliest + TimeDelta::seconds(second);
+        (0..count).map(|second| window(at(second), at(second + 1))).collect()
+    };
+    assert_eq!(asked(&seconds(100_000)).unwrap().len(), 100_000);
+    match asked(&seconds(100_001)) {
+        Err(Error::TooManyWindows { count, limit }) => assert_eq!((count, limit), (100_001, 100_000)),
+        other => panic!("{:?}", other.map(|windows| windows.len())),
+    }
 }
 
 #[test]

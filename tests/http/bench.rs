@@ -16,6 +16,7 @@ use qbo_raw::http::spool::Batch;
 use qbo_raw::http::{api, oauth};
 use qbo_sim::{Options, Sim};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -71,6 +72,7 @@ pub struct Setup {
     pub recent: [u32; 60],
     /// Whether the owner answers wishes for a token.
     pub renews: bool,
+    pub spool_dir: PathBuf,
 }
 
 impl Default for Setup {
@@ -83,6 +85,7 @@ impl Default for Setup {
             pace: (1_000_000, 100_000),
             recent: [0; 60],
             renews: true,
+            spool_dir: std::env::temp_dir(),
         }
     }
 }
@@ -161,7 +164,7 @@ impl Bench {
                 rereads: 3,
             },
             max_body_size: setup.settings.max_body_size,
-            spool_dir: std::env::temp_dir(),
+            spool_dir: setup.spool_dir,
             secrets: vec![Secret::new(secret.as_str())],
             allowance: u64::MAX,
             wake,
@@ -175,14 +178,35 @@ impl Bench {
 
     /// Hands these windows over.
     pub fn submit(&self, windows: &[Window]) {
+        self.hand_over(windows, Task::Fetch);
+    }
+
+    fn hand_over(&self, windows: &[Window], task: Task) {
         let entity = Entity::find("invoices").unwrap();
         for (index, window) in windows.iter().enumerate() {
-            self.pool.submit(Job {
-                index,
-                query: Query { entity, on: WindowOn::Updated, window: *window },
-                task: Task::Fetch,
-            });
+            let query = Query { entity, on: WindowOn::Updated, window: *window };
+            self.pool.submit(Job { index, query, task });
         }
+    }
+
+    /// How many records each of these windows has, by QuickBooks' own count.
+    pub fn count(&mut self, windows: &[Window]) -> BTreeMap<usize, u64> {
+        self.hand_over(windows, Task::Count);
+        let mut counts = BTreeMap::new();
+        while counts.len() < windows.len() {
+            match self.next(LONG).expect("a count hangs") {
+                Message::TokenWanted { .. } => {
+                    let token = self.renew();
+                    self.pool.give_token(token);
+                }
+                Message::Counted { job, count, counters } => {
+                    assert_eq!(counters, Counters { requests: 1, ..Counters::default() });
+                    assert!(counts.insert(job.index, count).is_none());
+                }
+                _ => panic!("nothing was to be fetched"),
+            }
+        }
+        counts
     }
 
     /// The next message, waited for.

@@ -5,7 +5,9 @@
 
 mod agent;
 mod bench;
+mod callback;
 mod connect;
+mod consent;
 mod hosts;
 mod loss;
 mod oauth;

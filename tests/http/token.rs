@@ -25,6 +25,22 @@ fn shared() -> Arc<Shared> {
 }
 
 #[test]
+fn no_more_is_sent_than_the_month_has_left() {
+    let shared = Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], 2, 10);
+    shared.give_token(token(1, 3_600));
+    let leave = || shared.leave(|_| panic!("there is a token"));
+    assert!(leave().is_ok() && leave().is_ok());
+    match leave().map(|leave| leave.generation) {
+        Err(Nothing::Refused(failure)) => {
+            assert_eq!((failure.code.as_str(), failure.scope), ("budget_spent", Scope::Budget));
+            assert!(failure.hint.is_some_and(|hint| hint.contains("monthly_budget")));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(shared.sent(), 2);
+}
+
+#[test]
 fn the_owner_is_asked_once_for_each_generation() {
     let sim = simulator(|_| {});
     let mut bench = Bench::start(&sim, Setup { lanes: 8, ..Setup::default() });

@@ -9,6 +9,11 @@ use qbo_sim::{Action, Fault, Sim, When};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A token for a server that takes any.
+fn token() -> Token {
+    Token { generation: 1, access: Secret::new("a-token"), valid_for: Duration::from_secs(3_600) }
+}
+
 #[test]
 fn every_record_comes_once_and_byte_for_byte() {
     let sim = simulator(|_| {});
@@ -34,6 +39,31 @@ fn every_record_comes_once_and_byte_for_byte() {
 }
 
 #[test]
+fn windows_are_counted_without_their_records() {
+    let sim = simulator(|_| {});
+    let mut bench = Bench::start(&sim, Setup::default());
+    let counts = bench.count(&windows(8, 7));
+    let outcomes = bench.fetch(&windows(8, 7));
+    assert!(counts.values().sum::<u64>() > 50);
+    for (index, count) in counts {
+        assert_eq!(count, outcomes[&index].ids().len() as u64, "window {index}");
+    }
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_fails_the_window() {
+    let long = format!(r#"{{"QueryResponse":{{"Invoice":[{{"Id":"1","x":"{}"}}]}}}}"#, "x".repeat(3 << 20));
+    let server = Script::closing(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len()));
+    let spool_dir = std::env::temp_dir().join("qbo_raw there is no such directory");
+    let mut bench = Bench::at(&server.url, None, Setup { renews: false, spool_dir, ..Setup::default() });
+    bench.pool.give_token(token());
+    let outcomes = bench.fetch(&windows(1, 7));
+    let failure = outcomes[&0].failure();
+    assert_eq!((failure.code.as_str(), failure.sqlstate), ("spool_failed", "58030"), "{failure}");
+    assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("room on the disk")), "{failure:?}");
+}
+
+#[test]
 fn a_page_that_is_too_big_comes_in_halves() {
     let sim = simulator(|_| {});
     let settings = Settings { max_body_size: 40_000, ..crate::bench::settings() };
@@ -52,16 +82,20 @@ fn in_order(sim: &Sim) -> Vec<String> {
 fn a_row_that_quickbooks_cannot_deliver_is_named_and_the_rest_comes() {
     let sim = simulator(|_| {});
     let truth = in_order(&sim);
-    sim.fault(When::Record("Invoice".to_owned(), truth[4].clone()), Fault::named("4002").unwrap());
+    for place in [0, 4] {
+        sim.fault(When::Record("Invoice".to_owned(), truth[place].clone()), Fault::named("4002").unwrap());
+    }
     let outcomes = Bench::start(&sim, Setup { page_size: 10, ..Setup::default() }).fetch(&windows(1, 14));
     let rejects: Vec<_> = outcomes[&0].batches().iter().flat_map(|batch| batch.rejects.clone()).collect();
-    assert_eq!(rejects.len(), 1, "{rejects:?}");
+    let [first, fifth] = &rejects[..] else { panic!("{rejects:?}") };
+    assert!(first.reason.contains("at position 1 of the window: "), "{first:?}");
     assert!(
-        rejects[0].reason.contains("position 5")
-            && rejects[0].reason.contains(&format!("after Id {}", truth[3]))
+        fifth.reason.contains(&format!("at position 5 of the window, after Id {}: ", truth[3])),
+        "{fifth:?}"
     );
     let mut wanted = truth.clone();
     wanted.remove(4);
+    wanted.remove(0);
     wanted.sort_unstable();
     assert_eq!(outcomes[&0].ids(), wanted);
 }
@@ -107,8 +141,7 @@ fn the_clock_of_the_other_side_may_be_wrong() {
             "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 20\r\n\r\n{{\"QueryResponse\":{{}}}}"
         ));
         let mut bench = Bench::at(&server.url, None, Setup { renews: false, ..Setup::default() });
-        let access = Secret::new("a-token");
-        bench.pool.give_token(Token { generation: 1, access, valid_for: Duration::from_secs(3_600) });
+        bench.pool.give_token(token());
         assert!(bench.fetch(&windows(1, 7))[&0].batches().is_empty(), "{date}");
     }
 }

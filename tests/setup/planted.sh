@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Plants known defects, one after the other, and sees whether the tests find each: planted.sh [PART OF A NAME]. A patch of
+# Plants known defects, one after the other, and sees whether the tests find each: planted.sh [PART OF A NAME ...]. A patch of
 # tests/planted says in its first line what it breaks, in its second which suite has to turn red, and which tests of it.
 # A defect counts as caught when a test is red with it and green without it; one that does not apply, does not build or keeps
 # the tests from coming to an end says nothing, and is a mistake like one that survives. The sources are as before afterwards.
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 git diff --quiet HEAD -- src || die "src has changes: commit or stash them first"
-patches=(tests/planted/*"${1:-}"*.patch)
-[ -e "${patches[0]}" ] || die "no patch of tests/planted has '$1' in its name"
+patches=()
+for part in "${@:-}"; do
+  named=(tests/planted/*"$part"*.patch)
+  [ -e "${named[0]}" ] || die "no patch of tests/planted has '$part' in its name"
+  patches+=("${named[@]}")
+done
 "$ROOT/tests/setup/packages.sh"
 "$ROOT/tests/setup/tree.sh" 15
 trap 'git checkout --quiet -- src' EXIT

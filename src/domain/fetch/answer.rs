@@ -25,24 +25,23 @@ impl Fetch {
             let fault = Fault::read(reply.status, &reply.body);
             return self.fault(fault, asked_to_wait, jitter);
         }
-        let read = match self.purpose {
+        let error = match self.purpose {
             Purpose::Count => match page::read_count(reply.body) {
                 Ok(count) => return self.counted(count),
-                Err(error) => Err(error),
+                Err(error) => error,
             },
-            _ => page::read(self.query.entity, reply.body),
+            Purpose::Rows { seam } => match page::read(self.query.entity, reply.body) {
+                Ok(page) => return self.rows(page, seam),
+                Err(error) => error,
+            },
+            Purpose::Guard { ending } => match page::read(self.query.entity, reply.body) {
+                Ok(page) => return self.guarded(Some(&page), ending),
+                Err(error) => error,
+            },
         };
-        match read {
-            Ok(page) => {
-                self.tries = Tries::default();
-                match self.purpose {
-                    Purpose::Rows { seam } => self.rows(page, seam),
-                    Purpose::Count => self.internal("a page for a count".to_owned()),
-                    Purpose::Guard { ending } => self.guarded(Some(&page), ending),
-                }
-            }
-            Err(PageError::Fault(fault)) => self.fault(fault, asked_to_wait, jitter),
-            Err(PageError::EmptyBody) => {
+        match error {
+            PageError::Fault(fault) => self.fault(fault, asked_to_wait, jitter),
+            PageError::EmptyBody => {
                 let failure = Failure::new(
                     "empty_body",
                     "08006",
@@ -50,17 +49,17 @@ impl Fetch {
                 );
                 self.again(jitter, false, failure.hint("Run it again later.").outage())
             }
-            Err(PageError::NotJson { start }) => {
+            PageError::NotJson { start } => {
                 self.fault(Fault::read(200, start.as_bytes()), asked_to_wait, jitter)
             }
-            Err(PageError::BadJson { message }) => self.bad_json(
+            PageError::BadJson { message } => self.bad_json(
                 Failure::new("bad_json", "38000", format!("the answer is broken JSON: {message}")),
                 jitter,
             ),
-            Err(PageError::BadEncoding) => {
+            PageError::BadEncoding => {
                 self.bad_json(Failure::new("bad_encoding", "38000", "the answer is not UTF-8"), jitter)
             }
-            Err(PageError::UnexpectedShape { what }) => self.unexpected(&what),
+            PageError::UnexpectedShape { what } => self.unexpected(&what),
         }
     }
 
@@ -229,6 +228,7 @@ impl Fetch {
     }
 
     fn rows(&mut self, mut page: Page, seam: bool) -> Vec<Effect> {
+        self.tries = Tries::default();
         // Answers with a row more than asked were seen; nobody says whether it comes again, so it is asked for again.
         page.cut(self.slice.max_results as usize);
         let first = page.rows().first().and_then(Row::id).map(str::to_owned);
@@ -287,21 +287,19 @@ impl Fetch {
     }
 
     fn go_on(&mut self) -> Vec<Effect> {
-        if self.guards.is_empty() { self.ask_rows() } else { self.ask_guard(false) }
+        self.ask_guard(false).unwrap_or_else(|| self.ask_rows())
     }
 
     fn end(&mut self) -> Vec<Effect> {
-        if self.guards.is_empty() { self.done() } else { self.ask_guard(true) }
+        self.ask_guard(true).unwrap_or_else(|| self.done())
     }
 
-    /// Looks at the next guard, after the rows behind it came.
-    fn ask_guard(&mut self, ending: bool) -> Vec<Effect> {
-        let Some(Guard::Row(position, _) | Guard::Poison(position)) = self.guards.front() else {
-            return self.ask_rows();
-        };
-        self.purpose = Purpose::Guard { ending };
+    /// Looks at the next guard, after the rows behind it came; None: there is none.
+    fn ask_guard(&mut self, ending: bool) -> Option<Vec<Effect>> {
+        let (Guard::Row(position, _) | Guard::Poison(position)) = self.guards.front()?;
         self.slice = Slice { start_position: *position, max_results: 1 };
-        self.send()
+        self.purpose = Purpose::Guard { ending };
+        Some(self.send())
     }
 
     /// What stands at the guard's position now; None: a row that cannot be delivered.
