@@ -30,7 +30,7 @@ fn an_address_is_read_whole_or_from_its_question_mark_on() {
         format!("  https://example.com/back?{query}#top \n"),
         format!("https://example.com/back?later=1&{query}"),
         format!("/back?{query}"),
-        format!("?{query}"),
+        format!(" ?{query}\n"),
         query.clone(),
     ] {
         let callback = taken(&text);
