@@ -235,39 +235,31 @@ fn what_superseded_a_grant_is_not_taken_for_the_rejected_token() {
 #[test]
 fn an_event_out_of_place_is_named_with_the_state() {
     type Path = Vec<(Event, &'static str)>;
-    let paths: [(&str, fn() -> Path); 4] = [
-        ("LockPause", || vec![(Event::Locked(false), "pause 150")]),
-        ("PostPause", || {
-            vec![
-                (Event::Locked(true), "read"),
-                (row(4, "r4", None), "intent"),
-                (Event::Intended, "post r4"),
-                (unknown(), "pause 1000"),
-            ]
-        }),
-        ("SavePause", || {
-            vec![
-                (Event::Locked(true), "read"),
-                (row(4, "r4", None), "intent"),
-                (Event::Intended, "post r4"),
-                (granted("r5"), "save 4 r4 r5"),
-                (Event::Saved(Saved::NotNow), "pause 100"),
-            ]
-        }),
-        ("Marking", || {
-            vec![
-                (Event::Locked(true), "read"),
-                (row(4, "r4", None), "intent"),
-                (Event::Intended, "post r4"),
-                (invalid_grant(), "read"),
-                (row(4, "r4", None), "mark 4 needs_reauth"),
-            ]
-        }),
+    let posting =
+        || vec![(Event::Locked(true), "read"), (row(4, "r4", None), "intent"), (Event::Intended, "post r4")];
+    let after = |mut path: Path, rest: Path| {
+        path.extend(rest);
+        path
+    };
+    let paths = [
+        ("LockPause", vec![(Event::Locked(false), "pause 150")]),
+        ("PostPause", after(posting(), vec![(unknown(), "pause 1000")])),
+        (
+            "SavePause",
+            after(
+                posting(),
+                vec![(granted("r5"), "save 4 r4 r5"), (Event::Saved(Saved::NotNow), "pause 100")],
+            ),
+        ),
+        (
+            "Marking",
+            after(posting(), vec![(invalid_grant(), "read"), (row(4, "r4", None), "mark 4 needs_reauth")]),
+        ),
     ];
     for (state, path) in paths {
         let mut machine = Renewal::new(None);
         play(&mut machine, vec![(Event::Start, "lock")]);
-        play(&mut machine, path());
+        play(&mut machine, path);
         let message = failed(machine.step(Event::Unlocked)).message;
         assert!(message.ends_with(&format!("Unlocked in state {state}")), "{message}");
         assert!(failed(machine.step(Event::Start)).message.ends_with("Start in state Over"));
