@@ -35,7 +35,8 @@ fn an_address_that_drops_everything_takes_the_time_to_connect() {
     let url = format!("http://{}", deaf.address);
     let (lost, took) = lose(&url);
     assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
-    assert!(took >= SHORT && took < 5 * SHORT, "{took:?}");
+    // The system counts whole milliseconds, and may leave out the one that has begun.
+    assert!(took + Duration::from_millis(1) >= SHORT && took < 5 * SHORT, "{took:?}");
 
     let start = Instant::now();
     let (agent, hosts) = agent_for(&url, &short());
