@@ -44,6 +44,11 @@ pub fn agent_for(url: &str, settings: &Settings) -> (Agent, Hosts) {
     (agent::agent(settings, &hosts).unwrap(), hosts)
 }
 
+/// Whether a wait was as long as it should be. The system counts whole milliseconds and may leave out the one that has begun.
+pub fn lasted(took: Duration, at_least: Duration) -> bool {
+    took + Duration::from_millis(1) >= at_least
+}
+
 /// One request to a server at `url`, with any token.
 pub fn ask(url: &str, settings: &Settings) -> Result<Reply, Lost> {
     let (agent, hosts) = agent_for(url, settings);
