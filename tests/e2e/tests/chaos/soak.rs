@@ -35,10 +35,12 @@ fn a_worker_stays_as_it_is() {
     let counts = vec![("Invoice".to_owned(), 400), ("Customer".to_owned(), 400)];
     let db = Database::with(Options { counts, ..Options::default() });
     db.set("qbo_raw.fetch_threads", "4");
-    // Windows of a day; with this latency a run of either lasts longer than two minutes.
+    // A thousand windows of a day, so that each third sees runs begin and end; by the time of creation, since what changes
+    // would gather in today's window otherwise.
     db.sim.set_latency(Duration::from_millis(50));
-    let calls = ["invoices", "customers"]
-        .map(|entity| format!("SELECT raw.qb_backfill('{entity}', '1995-01-01', current_date, 1, 50)"));
+    let calls = ["invoices", "customers"].map(|entity| {
+        format!("SELECT raw.qb_backfill('{entity}', current_date - 1000, current_date, 1, 50, 'created')")
+    });
     db.exec(&calls[0]);
     let pid = db.worker();
     let (began, mut client, mut watch) = (Instant::now(), db.client(), db.watch());
