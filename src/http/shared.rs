@@ -182,9 +182,9 @@ impl Shared {
         }
     }
 
-    /// Waits for leave to send one request: a token that is good, and a place within the limits. The place is taken last, together with the token: taken earlier, places would gather while a token is
-    /// renewed and then be spent all at once; and a token can run out during a pause. `want` tells the owner, once a
-    /// generation.
+    /// Waits for leave to send one request: a token that is good, and a place within the limits. The place is taken last,
+    /// together with the token: taken earlier, places would gather while a token is renewed and then be spent all at once;
+    /// and a token can run out during a pause. `want` tells the owner, once a generation.
     pub fn leave(&self, want: impl Fn(Option<u64>)) -> Result<Leave<'_>, Nothing> {
         let mut state = self.lock();
         loop {
