@@ -16,7 +16,7 @@ done
 "$ROOT/tests/setup/tree.sh" 15
 trap 'git checkout --quiet -- src' EXIT
 export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
-export QBO_RAW_CHAOS_ONE_IN=10 QBO_RAW_MATRIX_ONE_IN=3 QBO_RAW_SOUP=30 QBO_RAW_SOAK=45 QBO_RAW_STOPS=1
+export QBO_RAW_CHAOS_ONE_IN=10 QBO_RAW_MATRIX_ONE_IN=3 QBO_RAW_SOUP=30 QBO_RAW_SOAK=90 QBO_RAW_STOPS=1
 log=$WORK/planted.log
 mistakes=0
 declare -A red=()
