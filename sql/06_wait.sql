@@ -82,6 +82,7 @@ BEGIN
   IF NOT done AND _qb_wait_look.within IS NOT NULL AND clock_timestamp() - _qb_wait_look.began >= _qb_wait_look.within THEN
     sqlstate := '57014';
     message := format('run %s is still %s after %s', run.run_id, run.status, _qb_wait_look.within);
+    detail := format('%s of %s windows are stored.', run.windows_done, run.windows_total);
     hint := 'Only the waiting ended; the run goes on. SELECT * FROM raw.qb_progress;';
   END IF;
 END
@@ -105,8 +106,7 @@ BEGIN
     SELECT l.* INTO look FROM raw._qb_wait_look(qb_wait.run_id, began, qb_wait.timeout, shown) AS l;
     -- Raised here, so that no more than one line of CONTEXT stands below it.
     IF look.message IS NOT NULL THEN
-      RAISE EXCEPTION USING ERRCODE = look.sqlstate, MESSAGE = look.message, DETAIL = COALESCE(look.detail, ''::pg_catalog.text),
-        HINT = look.hint;
+      RAISE EXCEPTION USING ERRCODE = look.sqlstate, MESSAGE = look.message, DETAIL = look.detail, HINT = look.hint;
     END IF;
     EXIT WHEN look.done;
     shown := look.notice;

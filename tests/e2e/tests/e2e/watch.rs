@@ -141,3 +141,18 @@ fn tables_are_described_and_stored_with_lz4_where_the_server_has_it() {
     let uses = db.value("SELECT attcompression FROM pg_attribute WHERE attrelid = 'raw.qb_invoices'::regclass AND attname = 'payload'");
     assert_eq!(uses == "l", has);
 }
+
+#[test]
+fn who_waits_no_longer_is_told_how_far_it_is() {
+    let db = Database::new();
+    db.sim.fault(When::Always, Fault::Stall(seconds(20)));
+    let run = db.queue("items");
+    wait_until("it works", seconds(10), || db.of_run(run, "status") == "running");
+    let error = db.refused(&format!("CALL raw.qb_wait({run}, '0.1 seconds')"));
+    assert_eq!(error.sqlstate, "57014");
+    assert_eq!(error.message, format!("run {run} is still running after 00:00:00.1"));
+    assert_eq!(error.detail, "0 of 14 windows are stored.");
+    assert!(error.hint.starts_with("Only the waiting ended"), "{error:?}");
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    db.ended(run);
+}
