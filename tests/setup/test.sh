@@ -4,15 +4,18 @@
 #   test.sh all     on 15, 16, 17 and 18, with a table at the end
 #   test.sh lint    formatting and clippy only
 #   test.sh long    the figures of a release: thousands of faults, strikes and seeds, a working day of soak
+#   test.sh repeat  the whole test suite twenty times, or QBO_RAW_REPEATS times: does a test fail now and then?
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
+rounds=1
 case ${1:-} in
   '') read -ra versions <<< "${VERSIONS:-15 18}" ;;
   all) versions=(15 16 17 18) ;;
   lint) versions=() ;;
   long) read -ra versions <<< "${VERSIONS:-15 18}" ;;
-  *) die "test.sh takes nothing, 'all', 'lint' or 'long', not '$1'" ;;
+  repeat) read -ra versions <<< "${VERSIONS:-15 18}" && rounds=${QBO_RAW_REPEATS:-20} ;;
+  *) die "test.sh takes nothing, 'all', 'lint', 'long' or 'repeat', not '$1'" ;;
 esac
 "$ROOT/tests/setup/packages.sh"
 work=$(mktemp -d)
@@ -65,14 +68,17 @@ if [ "${1:-}" = long ]; then
   versions=()
 fi
 
-step "the house, the pure core, HTTP, ${QBO_RAW_SEEDS:-10000} simulated runs" \
-  cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
-step "the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
-for version in "${versions[@]}"; do
-  step "end to end on PostgreSQL $version" end_to_end "$version"
+for ((round = 1; round <= rounds; round++)); do
+  [ $rounds = 1 ] || before="round $round: "
+  step "${before:-}the house, the pure core, HTTP, ${QBO_RAW_SEEDS:-10000} simulated runs" \
+    cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
+  step "${before:-}the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
+  for version in "${versions[@]}"; do
+    step "${before:-}end to end on PostgreSQL $version" end_to_end "$version"
+  done
+  # Once is enough: what it is about is the same in all versions.
+  if [ ${#versions[@]} -gt 0 ]; then step "${before:-}chaos on PostgreSQL ${versions[0]}" chaos "${versions[0]}"; fi
 done
-# Once is enough: what it is about is the same in all versions.
-if [ ${#versions[@]} -gt 0 ]; then step "chaos on PostgreSQL ${versions[0]}" chaos "${versions[0]}"; fi
 
 cat "$work"/*.log > "$work/all"
 passed=$(count 4 "$work/all")

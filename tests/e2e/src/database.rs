@@ -343,8 +343,16 @@ fn is_gone(error: &postgres::Error) -> bool {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        // A test that failed has said what it has to say; and where nobody can look there is nothing to see.
-        let leaks = if std::thread::panicking() { Ok(Vec::new()) } else { self.leaks() };
+        // Where nobody can look any more there is nothing to see; but the log is still there for who wonders why.
+        let leaks = if std::thread::panicking() {
+            let log = self.log();
+            let end: Vec<&str> = log.lines().rev().take(40).collect();
+            let end = end.into_iter().rev().collect::<Vec<_>>().join("\n");
+            eprintln!("the end of the server's log:\n{end}");
+            Ok(Vec::new())
+        } else {
+            self.leaks()
+        };
         if let Ok(mut client) = self.server.connect("postgres", "postgres") {
             let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         }
