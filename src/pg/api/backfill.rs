@@ -1,12 +1,12 @@
 //! `raw.qb_backfill`: queues a run.
 
 use super::resume::configured;
-use super::{allowed_page_size, checked_page_size, need, queued};
+use super::{allowed_page_size, checked_page_size, joined, need, queued};
 use crate::domain::entity::Entity;
 use crate::domain::window::{EARLIEST, Range, WindowOn};
 use crate::error::{Error, Result};
 use crate::pg::queue::{self, Asked};
-use crate::pg::raise::{self, Raised};
+use crate::pg::raise::Raised;
 use crate::pg::{launch, time};
 use chrono::{NaiveDate, TimeDelta};
 use pgrx::prelude::*;
@@ -62,13 +62,7 @@ fn qb_backfill(
     let id = run.id;
     match run.joined {
         None => queued(id, entity.name, range.len(), ""),
-        Some(same) => {
-            let but = if same { "" } else { ", with another execution_date" };
-            raise::notice(
-                ["run ", &id.to_string(), " already does this", but].concat(),
-                Some("SELECT * FROM raw.qb_progress; shows how far it is."),
-            );
-        }
+        Some(same) => joined(id, if same { "" } else { ", with another execution_date" }),
     }
     launch::at_commit(known.id);
     point!("call@queued");

@@ -50,3 +50,11 @@ fn queued(id: i64, entity: &str, windows: usize, more: &str) {
     let what = if windows == 1 { "window" } else { "windows" };
     raise::notice(format!("run {id} of {entity}: {windows} {what}{more}"), None);
 }
+
+/// What is said instead where a run does that already.
+fn joined(id: i64, but: &str) {
+    raise::notice(
+        ["run ", &id.to_string(), " already does this", but].concat(),
+        Some("SELECT * FROM raw.qb_progress; shows how far it is."),
+    );
+}

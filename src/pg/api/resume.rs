@@ -1,7 +1,7 @@
 //! `raw.qb_resume`: a run that ended before it was whole goes on. `raw.qb_backfill_windows`: a run for windows named one by
 //! one, which is what `qb_retry_failed` and `qb_fill_gaps` come down to.
 
-use super::{allowed_page_size, checked_page_size, need, queued};
+use super::{allowed_page_size, checked_page_size, joined, need, queued};
 use crate::domain::entity::Entity;
 use crate::domain::window::{self, WindowOn};
 use crate::error::{Error, Result};
@@ -32,10 +32,7 @@ fn resume(id: i64) -> Result<i64> {
         }
         _ => {
             if let Some(twin) = found.twin {
-                raise::notice(
-                    ["run ", &twin.to_string(), " already does the same"].concat(),
-                    Some("SELECT * FROM raw.qb_progress; shows how far it is."),
-                );
+                joined(twin, "");
                 return Ok(twin);
             }
             queue::again(id)?;
@@ -90,10 +87,7 @@ fn qb_backfill_windows(
     };
     let id = match queue::named(&asked)? {
         Queued::Busy { id } => {
-            raise::notice(
-                ["run ", &id.to_string(), " already does this"].concat(),
-                Some("SELECT * FROM raw.qb_progress; shows how far it is."),
-            );
+            joined(id, "");
             id
         }
         Queued::New { id, windows, busy } => {
