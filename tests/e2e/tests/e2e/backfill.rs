@@ -25,7 +25,8 @@ fn three_entities_arrive_whole() {
 
 #[test]
 fn twenty_thousand_invoices_then_again_then_what_changed() {
-    let server = Server::private("");
+    // A vacuum of what was inserted would write more to the log than the whole second run.
+    let server = Server::private("autovacuum = off");
     let db = Database::on(&server, company(&[("Invoice", 20_000)]));
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 2)"));
     assert_eq!(db.ended(run), "success");
