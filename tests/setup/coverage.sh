@@ -71,7 +71,8 @@ measured core "${programs[@]}" -- src/domain src/http
 
 # Processes that end as they should write what they counted; it is added up in a few files, which the servers may write.
 counters=$WORK/counters
-config=$("$ROOT/tests/setup/tree.sh" 15 covered | tail -1)
+"$ROOT/tests/setup/tree.sh" 15 covered
+config=$(pg_config_of 15 covered)
 with_counters "$ROOT/tests/setup/extension.sh" "$config"
 rm -rf "$counters"
 mkdir -m 777 "$counters"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the extension for the PostgreSQL of a pg_config and installs it there: extension.sh PG_CONFIG. With a second
-# argument, a directory, the files are laid there instead, in lib/ and extension/. The install script is the numbered files
+# argument, a directory, the files are laid there instead, in lib/ and extension/. QBO_RAW_BUILD_WITH names another pg_config
+# with the same headers to build with, if that is what was built with before. The install script is the numbered files
 # of sql/, one after the other, so neither cargo-pgrx nor a generated file is needed.
 source "$(dirname "$0")/common.sh"
 
@@ -9,7 +10,7 @@ config=$1
 major=$("$config" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 cd "$ROOT"
 say "building qbo_raw $VERSION for PostgreSQL $major"
-PGRX_PG_CONFIG_PATH=$config cargo build --release --quiet --locked --package qbo_raw --lib --no-default-features --features "pg$major${QBO_RAW_FEATURES:+,$QBO_RAW_FEATURES}"
+PGRX_PG_CONFIG_PATH=${QBO_RAW_BUILD_WITH:-$config} cargo build --release --quiet --locked --package qbo_raw --lib --no-default-features --features "pg$major${QBO_RAW_FEATURES:+,$QBO_RAW_FEATURES}"
 
 library=${2:+$2/lib}
 library=${library:-$("$config" --pkglibdir)}

@@ -15,7 +15,8 @@ done
 "$ROOT/tests/setup/packages.sh"
 "$ROOT/tests/setup/tree.sh" 15
 trap 'git checkout --quiet -- src' EXIT
-export PGRX_PG_CONFIG_PATH=/usr/lib/postgresql/15/bin/pg_config
+PGRX_PG_CONFIG_PATH=$(pg_config_of 15)
+export PGRX_PG_CONFIG_PATH
 export QBO_RAW_CHAOS_ONE_IN=10 QBO_RAW_MATRIX_ONE_IN=3 QBO_RAW_SOUP=30 QBO_RAW_SOAK=90 QBO_RAW_STOPS=1
 log=$WORK/planted.log
 mistakes=0
@@ -26,7 +27,7 @@ build() {
   case $1 in
     domain) cargo test --quiet --release --package qbo_raw --no-default-features --features pg15 --test domain --no-run ;;
     e2e) config=$(pg_config_of 15) && "$ROOT/tests/setup/extension.sh" "$config" ;;
-    chaos) config=$("$ROOT/tests/setup/points.sh" 15) ;;
+    chaos) config=$(pg_config_of 15 points) && "$ROOT/tests/setup/points.sh" 15 ;;
     *) echo "there is no suite '$1'" >&2 && false ;;
   esac
 }

