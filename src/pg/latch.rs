@@ -1,6 +1,7 @@
 //! Waiting. The main thread of the worker waits here and nowhere else: on its latch, which the fetch threads, signals and
 //! time-outs set.
 
+use super::holdoff::uncancelled;
 use crate::http::thread;
 use pgrx::prelude::*;
 use std::sync::Arc;
@@ -37,8 +38,10 @@ pub fn wait(timeout: Duration) -> Wake {
     }
     // A cancel that arrives while no statement runs is ours to handle; CHECK_FOR_INTERRUPTS would make it an error.
     let cancelled = take_cancel();
-    pg_sys::check_for_interrupts!();
-    reload();
+    uncancelled(|| {
+        pg_sys::check_for_interrupts!();
+        reload();
+    });
     if cancelled { Wake::Cancel } else { Wake::Look }
 }
 

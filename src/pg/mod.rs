@@ -13,6 +13,7 @@ mod count;
 mod errand;
 mod guc;
 mod held;
+mod holdoff;
 mod latch;
 mod launch;
 mod launcher;

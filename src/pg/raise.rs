@@ -1,5 +1,6 @@
 //! The one place where an error of ours becomes an error of PostgreSQL, and the other way round.
 
+use super::holdoff::uncancelled;
 use crate::error::Error;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
@@ -70,5 +71,5 @@ fn tell(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: Option<&
     if let Some(hint) = hint {
         report = report.set_hint(hint);
     }
-    report.report(level);
+    uncancelled(|| report.report(level));
 }

@@ -1,6 +1,7 @@
 //! The single door to SQL. Reads keep their transaction read-only (pgrx's shortcuts would assign a transaction id and fail
 //! on a standby); writes say so. SQL errors unwind as PostgreSQL's errors do; the worker catches them in `transaction`.
 
+use super::holdoff::uncancelled;
 use super::raise;
 use super::statement::Statement;
 use crate::error::{Error, Result};
@@ -96,12 +97,7 @@ fn misused(error: SpiError) -> Error {
 /// returns the error. For the worker only: a backend is in a transaction already. A cancel waits until it is over: what is
 /// written down in a moment is written down, and SIGTERM ends even a wait.
 pub fn transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    // SAFETY: the counter belongs to the main thread (HOLD_CANCEL_INTERRUPTS); an error sets it back by itself.
-    unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
-    let outcome = interruptible(work);
-    // SAFETY: as above (RESUME_CANCEL_INTERRUPTS).
-    unsafe { pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1) };
-    outcome
+    uncancelled(|| interruptible(work))
 }
 
 /// The same for statements that may take long: a cancel ends them, with 57014.
