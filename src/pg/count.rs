@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::http::pool::{Job, Message, Task};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which windows to count. Times are seconds of the Unix epoch.
 #[derive(Serialize, Deserialize, Clone)]
@@ -57,11 +57,18 @@ fn read((start, end): (i64, i64)) -> Option<Window> {
     Some(Window { start: DateTime::from_timestamp(start, 0)?, end: DateTime::from_timestamp(end, 0)? })
 }
 
+/// How long a connection is waited for that no run works on: whose run has just ended keeps it for another moment.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Does something while nobody else works on the connection. Error: `Busy`.
 pub fn alone<T>(connection: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    if !spi::transaction(|| lock::try_take(Lock::Connection, connection.id))? {
+    let began = Instant::now();
+    while !spi::transaction(|| lock::try_take(Lock::Connection, connection.id))? {
         let run_id = spi::transaction(|| run::at_work(&connection.name))?;
-        return Err(Error::Busy { connection: connection.name.clone(), run_id });
+        if run_id.is_some() || began.elapsed() > MOMENT {
+            return Err(Error::Busy { connection: connection.name.clone(), run_id });
+        }
+        latch::wait(Duration::from_millis(20));
     }
     let outcome = work();
     spi::transaction(|| lock::release(Lock::Connection, connection.id))?;

@@ -17,12 +17,13 @@ pub use server::{Server, as_server, program};
 
 use std::time::{Duration, Instant};
 
-/// Waits until something holds; panics with its name when the time is over. How long it took.
+/// Waits until something holds; panics with its name when the time is over. How long it took. What comes soon is seen soon,
+/// and looking does not keep the processors from what takes long.
 pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < at_most, "not within {at_most:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep((began.elapsed() / 10).clamp(Duration::from_millis(5), Duration::from_millis(100)));
     }
     began.elapsed()
 }

@@ -6,6 +6,7 @@ mod account;
 mod at_once;
 mod bodies;
 mod calls;
+mod cancels;
 mod compound;
 mod hostile;
 mod invariants;
