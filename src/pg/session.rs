@@ -1,6 +1,7 @@
 //! The worker's session: signals, settings that must not depend on how a role or database is set up, and what
 //! `pg_stat_activity` shows.
 
+use super::holdoff::uncancelled;
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 use std::ffi::CString;
@@ -39,8 +40,10 @@ unsafe extern "C-unwind" {
 pub fn open(database: pg_sys::Oid) {
     keep_memory_small();
     handle_signals();
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    pin();
+    uncancelled(|| {
+        BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+        pin();
+    });
 }
 
 /// For the launcher: a connection to no database. It has no statement to interrupt, so SIGTERM only sets a flag, and a

@@ -284,6 +284,9 @@ impl Work {
     }
 
     fn look_now_and_then(&mut self) -> Result<()> {
+        if latch::take_cancel() {
+            self.look(Wake::Cancel)?;
+        }
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
             if self.is_cancelled()? {

@@ -23,7 +23,9 @@ pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < at_most, "not within {at_most:?}: {what}");
-        std::thread::sleep((began.elapsed() / 10).clamp(Duration::from_millis(5), Duration::from_millis(100)));
+        std::thread::sleep(
+            (began.elapsed() / 10).clamp(Duration::from_millis(5), Duration::from_millis(100)),
+        );
     }
     began.elapsed()
 }

@@ -2,7 +2,7 @@
 
 use crate::stage::{Scene, recurs, side_by_side};
 use crate::truth::check;
-use qbo_e2e::{points, seconds};
+use qbo_e2e::{RANGE, points, seconds, wait_until};
 use std::time::Duration;
 
 /// Points of sessions, and of the workers of their questions, belong to no run.
@@ -18,19 +18,21 @@ fn a_run_is_cancelled_wherever_its_worker_is() {
         let scene = Scene::new(server, format!("cancelled at {point}, arrival {}", pass + 1), *number);
         let (db, name, before) = (&scene.db, &scene.name, server.log_length());
         let mut watch = db.watch();
-        let (_, caller) = scene.lead_to(point, || server.arm(point, pass));
-        caller.join().unwrap();
-        let run = watch.number("SELECT max(run_id) FROM raw.qb_run");
-        let all = format!(
-            "SELECT windows_done + windows_failed = windows_total FROM raw.qb_run WHERE run_id = {run}"
-        );
-        let done = watch.value(&all) == "t";
+        scene.prepare(point);
+        // Slow enough that windows are left when it is held, wherever that is before the end.
+        db.sim.set_latency(Duration::from_millis(200));
+        server.arm(point, pass);
+        let run = watch.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 3)"));
+        server.wait_held(name, seconds(20));
         // Who does not hear of it asks on, and that takes long.
         db.sim.set_latency(seconds(4));
+        let all = "SELECT windows_done + windows_failed = windows_total FROM raw.qb_run";
+        let done = watch.value(all) == "t";
         std::thread::scope(|scope| {
+            let call = scope.spawn(|| db.exec(&format!("SELECT raw.qb_cancel({run})")));
             // It waits while the worker is held with the run's row in its hands.
-            scope.spawn(|| db.exec(&format!("SELECT raw.qb_cancel({run})")));
-            std::thread::sleep(Duration::from_millis(50));
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'qb_cancel[(]'";
+            wait_until(name, seconds(20), || call.is_finished() || watch.number(waits) > 0);
             server.disarm();
         });
         // A token call under way is heard to its end; a tick would bring another worker, so there is none.

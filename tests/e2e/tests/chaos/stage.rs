@@ -5,7 +5,6 @@ use qbo_e2e::{Database, RANGE, Server, Watch, is_alive, seconds, signal, wait_un
 use qbo_sim::{Fault, Options, TokenMode, When};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What is done to a process that is held, or to what it needs.
@@ -71,8 +70,8 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Lets a run come to the point, where somebody is to be held; who that is, and the session that called.
-    pub fn lead_to(&self, point: &str, arm: impl FnOnce()) -> (i32, JoinHandle<()>) {
+    /// Sees to it that a run will come to the point.
+    pub fn prepare(&self, point: &str) {
         if point.starts_with("failure@") {
             self.db.set("qbo_raw.max_retries", "0");
             // One of the two is no count.
@@ -80,18 +79,18 @@ impl<'a> Scene<'a> {
                 self.db.sim.fault_times(When::Nth(nth), Fault::named("500").unwrap(), 1);
             }
         }
-        arm();
-        let caller = std::thread::spawn(self.call(point));
-        (self.db.server.wait_held(&format!("{point} ({})", self.name), seconds(20)), caller)
     }
 
     /// Lets a run come to the point, and strikes there.
     pub fn play(&self, point: &str, pass: u32, strike: Strike) {
         let server = self.db.server;
-        let (pid, caller) = self.lead_to(point, || match strike {
+        self.prepare(point);
+        match strike {
             Strike::Panic => server.arm_panic(point, pass),
             _ => server.arm(point, pass),
-        });
+        }
+        let caller = std::thread::spawn(self.call(point));
+        let pid = server.wait_held(&format!("{point} ({})", self.name), seconds(20));
         self.strike(pid, strike);
         caller.join().unwrap();
         server.disarm();
