@@ -116,8 +116,16 @@ impl Pool {
 
     /// Ends every wait and every request under way, and lets no other begin; nobody is waited for.
     pub fn stop(&self) {
-        self.shared.stop();
-        self.agent.clone().shutdown();
+        self.stopper()();
+    }
+
+    /// What stops it, for whoever cannot keep the pool itself.
+    pub fn stopper(&self) -> impl Fn() + 'static {
+        let (shared, agent) = (self.shared.clone(), self.agent.clone());
+        move || {
+            shared.stop();
+            agent.clone().shutdown();
+        }
     }
 
     /// Requests sent so far.

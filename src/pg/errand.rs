@@ -5,6 +5,7 @@
 use super::consent;
 use super::count;
 use super::launch;
+use super::line;
 use super::mailbox::Mailbox;
 use super::probe;
 use super::raise;
@@ -112,6 +113,7 @@ fn broken(error: serde_json::Error) -> Error {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qbo_raw_errand_main(database: pg_sys::Datum) {
     session::open(pg_sys::Oid::from(database.value() as u32));
+    line::hang_up_at_exit();
     session::show("qbo_raw: on an errand");
     point!("errand@opened");
     let number = BackgroundWorker::get_extra().parse().unwrap_or(0);

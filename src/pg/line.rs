@@ -11,6 +11,8 @@ use crate::domain::pace::Pacer;
 use crate::error::{Error, Result};
 use crate::http::agent::{self, Hosts};
 use crate::http::pool::{Context, Pool};
+use pgrx::prelude::*;
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 /// Pages of a window, at most, and how often a window is read again because records moved.
@@ -20,7 +22,30 @@ const REREADS: u32 = 3;
 /// Intuit's limits for a company, whatever is set: 500 requests a minute, 10 a second.
 const INTUIT: (u32, u32) = (500, 10);
 
-/// An open line. Dropped, its threads end.
+thread_local! {
+    /// What stops the threads of the line that is open.
+    static STOPPER: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// Sees to it that no request leaves any more when this process ends, however that comes: PostgreSQL then gives back the
+/// lock of the connection, and whoever takes it is alone with QuickBooks.
+pub fn hang_up_at_exit() {
+    // SAFETY: the function lives as long as the library, which is never unloaded. What is registered last runs first, and the
+    // connection to the database has been registered before.
+    unsafe { pg_sys::before_shmem_exit(Some(hang_up), pg_sys::Datum::from(0_usize)) };
+}
+
+#[pg_guard]
+extern "C-unwind" fn hang_up(_code: i32, _argument: pg_sys::Datum) {
+    STOPPER.with(|stopper| {
+        if let Some(stop) = stopper.try_borrow().ok().as_deref().and_then(Option::as_ref) {
+            stop();
+        }
+    });
+    point!("worker@ending");
+}
+
+/// An open line; one at a time. Dropped, its threads end.
 pub struct Line {
     pub pool: Pool,
     pub keeper: Keeper,
@@ -48,6 +73,7 @@ impl Line {
             wake: latch::waker(),
         };
         let pool = Pool::start(at_once, context, pacer(&hosts), &recent).map_err(Error::NoThread)?;
+        STOPPER.set(Some(Box::new(pool.stopper())));
         Ok(Line { pool, keeper })
     }
 
@@ -61,6 +87,12 @@ impl Line {
             }
         }
         true
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        STOPPER.set(None);
     }
 }
 

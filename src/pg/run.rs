@@ -213,11 +213,14 @@ pub fn add_failed(id: i64, tally: &Tally, error: &Error) -> Result<()> {
     ours(spi::run(&statement, &args)?)
 }
 
-/// Ends a run, with the error that ended it if there was one. False: it is ours no more.
+/// Ends a run, with the error that ended it if there was one; a cancel that came when all was stored came too late. False:
+/// it is ours no more.
 pub fn finish(id: i64, status: &str, error: Option<&Error>) -> Result<bool> {
     let statement = Statement::fixed(
         "UPDATE raw.qb_run AS r
-            SET status = $2, finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp(),
+            SET status = CASE WHEN $2 OPERATOR(pg_catalog.=) 'cancelled' AND r.windows_done OPERATOR(pg_catalog.=) r.windows_total
+                              THEN 'success' ELSE $2 END,
+                finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp(),
                 error_code = coalesce(r.error_code, $3), error_message = coalesce(r.error_message, $4),
                 error_hint = coalesce(r.error_hint, $5)
           WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running'

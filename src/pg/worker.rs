@@ -4,7 +4,7 @@
 
 use super::config;
 use super::launch;
-use super::line::Line;
+use super::line::{self, Line};
 use super::lock::{self, Lock};
 use super::raise;
 use super::run;
@@ -22,6 +22,7 @@ use pgrx::prelude::*;
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn qbo_raw_worker_main(database: pg_sys::Datum) {
     session::open(pg_sys::Oid::from(database.value() as u32));
+    line::hang_up_at_exit();
     session::show("qbo_raw: looking for work");
     point!("worker@opened");
     if let Err(error) = wait_for_caller().and_then(|()| serve()) {

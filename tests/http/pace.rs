@@ -64,8 +64,8 @@ fn no_second_sees_more_than_its_share_however_many_threads_there_are() {
     let crowd = Crowd::gather(10, Pacer::new(100_000, 20), &[0; 60]);
     crowd.start();
     sleep(3_500 * MS);
-    let recent = crowd.shared.recent();
     let moments = crowd.end();
+    let recent = crowd.shared.recent();
     assert!((61..=81).contains(&moments.len()), "{}", moments.len());
     assert!(shortest(&moments, 20) > 950 * MS, "{:?}", shortest(&moments, 20));
     assert_eq!(recent.iter().sum::<u32>() as usize, moments.len());

@@ -21,6 +21,7 @@ pub struct Script {
     pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Script {
@@ -49,16 +50,20 @@ impl Script {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (seen, count) = (requests.clone(), connections.clone());
+        let closed = Arc::new(AtomicUsize::new(0));
+        let (seen, count, gone) = (requests.clone(), connections.clone(), closed.clone());
         let answer: Arc<Answer> = Arc::new(answer);
         std::thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let (answer, seen) = (answer.clone(), seen.clone());
+                let (answer, seen, gone) = (answer.clone(), seen.clone(), gone.clone());
                 let connection = count.fetch_add(1, Ordering::SeqCst) + 1;
-                std::thread::spawn(move || serve(socket, connection, &answer, &seen));
+                std::thread::spawn(move || {
+                    serve(socket, connection, &answer, &seen);
+                    gone.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Script { url, requests, connections }
+        Script { url, requests, connections, closed }
     }
 
     /// What it was asked, heads and bodies.
@@ -69,6 +74,11 @@ impl Script {
     /// How many connections were made.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them it has closed.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 }
 

@@ -40,13 +40,18 @@ fn cancel(id: i64) -> Result<String> {
         }
         return Ok(["run ", &id.to_string(), " is told to end"].concat());
     }
+    // Its worker may have died when all was stored: then it came too late.
     let end = Statement::fixed(
-        "UPDATE raw.qb_run AS r SET status = 'cancelled', finished_at = pg_catalog.clock_timestamp(),
-                                    updated_at = pg_catalog.clock_timestamp()
-          WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+        "UPDATE raw.qb_run AS r
+            SET status = CASE WHEN r.windows_done OPERATOR(pg_catalog.=) r.windows_total THEN 'success' ELSE 'cancelled' END,
+                finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp()
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+         RETURNING r.status OPERATOR(pg_catalog.=) 'cancelled'",
     );
-    spi::run(&end, &[id.into()])?;
-    Ok(["run ", &id.to_string(), " is cancelled"].concat())
+    match spi::write(&end, &[id.into()], |row| row.need(1))?.first() {
+        Some(true) => Ok(["run ", &id.to_string(), " is cancelled"].concat()),
+        _ => ended(id),
+    }
 }
 
 /// What to say of a run that is not alive.

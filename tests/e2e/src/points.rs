@@ -61,7 +61,7 @@ impl Server {
     /// Ends a process at once, and sees it gone.
     pub fn kill(&self, pid: i32) {
         signal(pid, libc::SIGKILL);
-        wait_until(&format!("{pid} is gone"), seconds(5), || !is_alive(pid));
+        wait_until(&format!("{pid} is gone"), seconds(20), || !is_alive(pid));
     }
 
     /// Waits until the server takes connections.

@@ -4,7 +4,7 @@
 mod case;
 
 use case::Case;
-use qbo_e2e::{Database, Server, rows, seconds};
+use qbo_e2e::{Database, Server, rows, seconds, wait_until};
 use qbo_sim::{Options, When};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -66,13 +66,23 @@ impl Lane {
         rows(&mut self.client, text).unwrap().concat().into_iter().next().unwrap_or_default()
     }
 
+    /// Sets the limit for the next worker; one that is there has read the old one.
+    fn limit(&self, limit: &str) {
+        self.leave();
+        self.db.set("qbo_raw.max_body_size", limit);
+    }
+
+    fn leave(&self) {
+        wait_until("the worker leaves", seconds(30), || !self.db.has_worker());
+    }
+
     /// Fetches one day, whose answers are those of the case.
     fn fetch(&mut self, case: &Case, day: usize) -> Outcome {
         self.client
             .batch_execute("TRUNCATE raw.qb_invoices, raw.backfill_report_invoices, raw.qb_rejects")
             .unwrap();
         if let Some(limit) = &case.limit {
-            self.db.set("qbo_raw.max_body_size", limit);
+            self.limit(limit);
         }
         self.db.sim.clear_faults();
         self.db.sim.clear_log();
@@ -101,7 +111,7 @@ impl Lane {
             std::thread::sleep(std::time::Duration::from_millis(5));
         };
         if case.limit.is_some() {
-            self.db.set("qbo_raw.max_body_size", "64MB");
+            self.limit("64MB");
         }
         let mut all = |text: &str| rows(&mut self.client, text).unwrap();
         let report = all("SELECT status, row_count, inserted_count, rejected_count, request_count, error_code, error_message,
@@ -216,6 +226,15 @@ fn holds(body: &[u8], part: &[u8]) -> bool {
     }
 }
 
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // Its database is dropped next, with force: that would look like a worker that died.
+        if !std::thread::panicking() {
+            self.leave();
+        }
+    }
+}
+
 /// Memory of a process that is its own, in kB; 0 when it is gone.
 fn own_memory(pid: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -255,7 +274,7 @@ fn bad_bodies_end_as_they_should() {
                     }
                 }
                 let mut most = memory.lock().unwrap();
-                *most = most.clone().max(lane.most_memory);
+                *most = most.clone().max(lane.most_memory.clone());
             });
         }
     });

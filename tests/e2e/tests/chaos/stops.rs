@@ -82,27 +82,38 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
 
 fn stop(server: &Server, db: Database, run: i64, holder: Option<postgres::Client>, how: Stop) -> Duration {
     let worker = db.worker();
+    let mut watch = db.watch();
+    watch.session();
+    let mut admin = server.connect("postgres", "postgres").unwrap();
     let began = Instant::now();
-    let gone = || wait_until("the worker is gone", seconds(20), || !is_alive(worker));
-    match how {
+    let gone = || {
+        wait_until("the worker is gone", seconds(20), || !is_alive(worker));
+        began.elapsed()
+    };
+    let took = match how {
         Stop::Cancel => {
-            db.exec(&format!("SELECT raw.qb_cancel({run})"));
-            assert_eq!(db.ended(run), "cancelled");
+            watch.session().batch_execute(&format!("SELECT raw.qb_cancel({run})")).unwrap();
+            assert_eq!(watch.ended(run, seconds(60)), "cancelled");
+            began.elapsed()
         }
         Stop::Terminate => {
             signal(worker, libc::SIGTERM);
-            gone();
+            gone()
         }
-        Stop::DropDatabase => {
-            server.sql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", db.name));
-            gone();
-        }
+        // What follows when nobody is in the way any more, a checkpoint and the files, is PostgreSQL's own affair.
+        Stop::DropDatabase => std::thread::scope(|scope| {
+            let drop = format!("DROP DATABASE {} WITH (FORCE)", db.name);
+            let dropping = scope.spawn(move || admin.batch_execute(&drop));
+            let took = gone();
+            dropping.join().unwrap().unwrap();
+            took
+        }),
         Stop::FastShutdown => {
             server.stop("fast");
             assert!(!is_alive(worker));
+            began.elapsed()
         }
-    }
-    let took = began.elapsed();
+    };
     drop(holder);
     if how == Stop::FastShutdown {
         server.start();

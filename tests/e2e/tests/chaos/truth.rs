@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 /// What the views must know of the scene beside the truth.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct World {
     /// Whether each redemption changes the refresh token.
     pub rotates: bool,
