@@ -167,7 +167,7 @@ impl<'a> Database<'a> {
 
     /// Waits for a run to end; its status.
     pub fn ended(&self, run: i64) -> String {
-        self.ended_within(run, seconds(60))
+        self.ended_within(run, seconds(300))
     }
 
     /// The same within a time.
@@ -205,8 +205,12 @@ impl<'a> Database<'a> {
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
             self.name
         );
-        wait_until("there is a worker", seconds(10), || !self.value(&find).is_empty());
-        self.value(&find).parse().unwrap()
+        let mut pid = String::new();
+        wait_until("there is a worker", seconds(30), || {
+            pid = self.value(&find);
+            !pid.is_empty()
+        });
+        pid.parse().unwrap()
     }
 
     /// Whether a worker is at this database.
