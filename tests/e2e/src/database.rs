@@ -201,13 +201,10 @@ impl<'a> Database<'a> {
 
     /// Process of the worker, once there is one.
     pub fn worker(&self) -> i32 {
-        let find = format!(
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
-            self.name
-        );
+        let find = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";
         let mut pid = String::new();
         wait_until("there is a worker", seconds(30), || {
-            pid = self.value(&find);
+            pid = self.value(find);
             !pid.is_empty()
         });
         pid.parse().unwrap()
@@ -215,11 +212,8 @@ impl<'a> Database<'a> {
 
     /// Whether a worker is at this database.
     pub fn has_worker(&self) -> bool {
-        let find = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
-            self.name
-        );
-        self.number(&find) > 0
+        let find = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";
+        self.number(find) > 0
     }
 
     /// Connects another company, whose simulator is reached at the same place; as the connection of that name.

@@ -9,13 +9,9 @@ const LAST: &str = "2025-09-23";
 
 /// A run that has stored all windows but one, whose records are on their way until the simulator is released.
 pub fn nearly_done(db: &Database) -> i64 {
-    nearly_done_of(db, "invoices")
-}
-
-fn nearly_done_of(db: &Database, entity: &str) -> i64 {
     let last = When::Statement(format!("LastUpdatedTime >= '{LAST}T"));
     db.sim.fault_times(last, Fault::Stall(seconds(60)), 1);
-    let run = db.queue(entity);
+    let run = db.queue("invoices");
     wait_until("all windows but one are stored", seconds(30), || db.of_run(run, "windows_done") == "13");
     let asked = format!(">= '{LAST}T");
     wait_until("the last one is asked for", seconds(30), || {
