@@ -167,7 +167,7 @@ impl<'a> Database<'a> {
 
     /// Waits for a run to end; its status.
     pub fn ended(&self, run: i64) -> String {
-        self.ended_within(run, seconds(60))
+        self.ended_within(run, seconds(300))
     }
 
     /// The same within a time.
@@ -201,21 +201,19 @@ impl<'a> Database<'a> {
 
     /// Process of the worker, once there is one.
     pub fn worker(&self) -> i32 {
-        let find = format!(
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
-            self.name
-        );
-        wait_until("there is a worker", seconds(10), || !self.value(&find).is_empty());
-        self.value(&find).parse().unwrap()
+        let find = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";
+        let mut pid = String::new();
+        wait_until("there is a worker", seconds(30), || {
+            pid = self.value(find);
+            !pid.is_empty()
+        });
+        pid.parse().unwrap()
     }
 
     /// Whether a worker is at this database.
     pub fn has_worker(&self) -> bool {
-        let find = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = '{}'",
-            self.name
-        );
-        self.number(&find) > 0
+        let find = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";
+        self.number(find) > 0
     }
 
     /// Connects another company, whose simulator is reached at the same place; as the connection of that name.

@@ -231,6 +231,11 @@ impl Sim {
         state.down = false;
     }
 
+    /// Ends the stalls and pauses of all requests that have arrived; later ones stall as planned.
+    pub fn release(&self) {
+        self.server.release();
+    }
+
     /// Connections are reset as soon as they come, or no more.
     pub fn set_down(&self, down: bool) {
         self.server.lock().down = down;

@@ -215,7 +215,7 @@ fn a_run_outlives_a_clock_that_was_set_back() {
     db.check_equal("items", "Item");
     // What QuickBooks asked for is kept to.
     db.exec("UPDATE raw.qb_run SET status = 'queued', not_before = now() + interval '23 hours' WHERE run_id = 1; SELECT raw.qb_tick()");
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     assert_eq!(db.of_run(1, "status"), "queued");
     assert!(db.value("SELECT \"left\" FROM raw.qb_progress").starts_with("waits "));
 }

@@ -67,7 +67,7 @@ fn a_target_schema_is_where_the_tables_are() {
     // Nothing is loaded yet: it may be anywhere.
     db.exec("SELECT raw.qb_connect(target_schema => 'books')");
     db.backfill("items");
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     for statement in [
         "SELECT raw.qb_connect(target_schema => 'raw')",
         "UPDATE raw.qb_config SET target_schema = 'raw'",
@@ -126,7 +126,7 @@ fn one_company_that_stalls_does_not_hold_up_another() {
     db.connect_another(&acme, "acme");
     db.sim.fault(When::Always, Fault::Stall(seconds(30)));
     let stalled = db.queue("invoices");
-    wait_until("it stalls", seconds(10), || db.sim.request_count() >= 1);
+    wait_until("it stalls", seconds(30), || db.sim.request_count() >= 1);
     let theirs = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, connection => 'acme')"));
     assert_eq!(db.ended(theirs), "success");
     assert_eq!(db.of_run(stalled, "status"), "running");
@@ -166,7 +166,7 @@ fn twenty_companies_share_two_workers_fairly() {
          END $$",
     );
     let busiest = std::cell::Cell::new(0);
-    wait_until("all runs end", seconds(60), || {
+    wait_until("all runs end", seconds(300), || {
         // Who has a place works; one that finds none leaves at once.
         let workers = db.number(&format!(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {}",

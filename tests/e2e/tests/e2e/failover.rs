@@ -20,10 +20,11 @@ fn a_standby_promoted_in_mid_run_goes_on() {
         let standby = Server::standby(&primary, "");
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         stored(&db, run, windows);
+        db.sim.set_latency(seconds(2));
         let launchers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'qbo_raw%'";
         let on_standby =
             |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
-        wait_until("the standby follows", seconds(10), || {
+        wait_until("the standby follows", seconds(30), || {
             on_standby(&format!("SELECT windows_done >= {windows} FROM raw.qb_run WHERE run_id = {run}"))
                 == ["t"]
         });
@@ -34,6 +35,7 @@ fn a_standby_promoted_in_mid_run_goes_on() {
         assert_eq!(on_standby("SELECT ok, result FROM raw.qb_check() LIMIT 1"), ["f", "a standby"]);
         primary.stop("immediate");
         standby.promote();
+        db.sim.set_latency(slow().latency);
         if settings.is_empty() {
             assert_eq!(
                 on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")),
@@ -77,7 +79,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
             primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
             primary.sql("postgres", "SELECT pg_reload_conf()");
             let state = "SELECT sync_state FROM pg_stat_replication";
-            wait_until("the standby is synchronous", seconds(10), || db.value(state) == "sync");
+            wait_until("the standby is synchronous", seconds(30), || db.value(state) == "sync");
         }
         if waits == Waits::StandbyForTokens {
             db.set("synchronous_commit", "local");
@@ -100,11 +102,11 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         let reported = "SELECT window_start FROM raw.backfill_report_invoices WHERE status = 'success'";
         let before = db.rows(reported).concat();
         primary.kill(primary.postmaster());
-        wait_until("its worker is gone", seconds(10), || !is_alive(worker));
+        wait_until("its worker is gone", seconds(30), || !is_alive(worker));
         // It ends before it reads what is still on its way.
         signal(receiver, libc::SIGTERM);
         signal(receiver, libc::SIGCONT);
-        wait_until("the receiver is gone", seconds(10), || !is_alive(receiver));
+        wait_until("the receiver is gone", seconds(30), || !is_alive(receiver));
         standby.promote();
 
         let after = there(reported);

@@ -2,7 +2,7 @@
 
 use qbo_e2e::{Database, RANGE, seconds};
 use qbo_sim::{Fault, Options, When};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn named(name: &str) -> Fault {
     Fault::named(name).unwrap()
@@ -125,7 +125,7 @@ fn an_outage_ends_the_run_early() {
 #[test]
 fn a_retry_after_is_obeyed_by_the_whole_connection() {
     let db = Database::new();
-    db.sim.fault_times(When::Nth(4), named("429:2"), 1);
+    db.sim.fault_times(When::Nth(4), named("429:10"), 1);
     let run = db.queue("invoices");
     assert_eq!(db.ended(run), "success");
     let requests = db.sim.requests();
@@ -136,7 +136,7 @@ fn a_retry_after_is_obeyed_by_the_whole_connection() {
         .map(|pair| pair[1].at.duration_since(pair[0].at).unwrap_or_default())
         .max()
         .unwrap();
-    assert!(gap >= Duration::from_millis(1_800), "the longest silence was {gap:?} around {throttled:?}");
+    assert!(gap >= seconds(9), "the longest silence was {gap:?} around {throttled:?}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_long_retry_after_puts_the_run_aside_and_frees_the_worker() {
     qbo_e2e::wait_until("it is put aside", seconds(20), || {
         db.of_run(run, "status = 'queued' AND not_before > now() + '50 minutes'") == "t"
     });
-    qbo_e2e::wait_until("the worker left", seconds(10), || !db.has_worker());
+    qbo_e2e::wait_until("the worker left", seconds(30), || !db.has_worker());
     assert_eq!(db.number("SELECT raw.qb_tick()"), 0, "it is not due");
     db.exec("UPDATE raw.qb_run SET not_before = now()");
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
@@ -195,12 +195,12 @@ fn a_page_that_is_too_large_is_asked_for_in_halves() {
 #[test]
 fn a_stall_ends_with_a_time_out_and_a_smaller_page() {
     let db = Database::new();
-    db.set("qbo_raw.request_timeout", "500ms");
-    db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(20)), 1);
+    db.set("qbo_raw.request_timeout", "3s");
+    db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(60)), 1);
     let began = Instant::now();
     let run = one_window(&db);
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
-    assert!(began.elapsed() < seconds(10));
+    assert!(began.elapsed() < seconds(30));
     db.check_equal("invoices", "Invoice");
 }
 
@@ -219,6 +219,8 @@ fn the_limits_of_quickbooks_are_kept() {
     let db = Database::with(Options { rate: Some(qbo_sim::Rate::intuit()), ..Options::default() });
     db.set("qbo_raw.requests_per_second", "8");
     db.set("qbo_raw.requests_per_minute", "480");
+    // As many as may be under way may arrive with the eight of the second after.
+    db.set("qbo_raw.fetch_threads", "2");
     let first = db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, 10)"));
     let second = db.number(&format!("SELECT raw.qb_backfill('customers', {RANGE}, 10)"));
     assert_eq!(db.ended(first), "success");

@@ -7,16 +7,16 @@ use qbo_sim::{Fault, Options, When};
 /// Where the last window with records begins.
 const LAST: &str = "2025-09-23";
 
-/// A run that has stored all windows but one, whose records are on their way.
+/// A run that has stored all windows but one, whose records are on their way until the simulator is released.
 pub fn nearly_done(db: &Database) -> i64 {
-    nearly_done_of(db, "invoices")
-}
-
-fn nearly_done_of(db: &Database, entity: &str) -> i64 {
     let last = When::Statement(format!("LastUpdatedTime >= '{LAST}T"));
-    db.sim.fault_times(last, Fault::Stall(seconds(2)), 1);
-    let run = db.queue(entity);
-    wait_until("all windows but one are stored", seconds(10), || db.of_run(run, "windows_done") == "13");
+    db.sim.fault_times(last, Fault::Stall(seconds(60)), 1);
+    let run = db.queue("invoices");
+    wait_until("all windows but one are stored", seconds(30), || db.of_run(run, "windows_done") == "13");
+    let asked = format!(">= '{LAST}T");
+    wait_until("the last one is asked for", seconds(30), || {
+        db.sim.requests().iter().any(|request| request.statement.contains(&asked))
+    });
     run
 }
 
@@ -149,6 +149,7 @@ fn what_changes_between_two_windows_fails_the_next_one_only() {
             _ => change.what.to_owned(),
         };
         db.exec(&text);
+        db.sim.release();
         let what = change.what;
         assert_eq!(db.ended(run), "partial", "{what}");
         let said = db.rows(&format!(
@@ -199,6 +200,7 @@ fn rows_and_tables_that_vanish_between_windows_are_noticed() {
         let db = Database::new();
         let run = nearly_done(&db);
         db.exec(change);
+        db.sim.release();
         let (mut client, heard) = db.listening();
         if change.contains("LIKE") {
             assert_eq!(refused(&mut client, &format!("CALL raw.qb_wait({run})")).sqlstate, "38000");
@@ -237,6 +239,7 @@ fn the_report_table_that_vanishes_is_made_again() {
     let db = Database::new();
     let run = nearly_done(&db);
     db.exec("DROP TABLE raw.backfill_report_invoices, raw.qb_rejects");
+    db.sim.release();
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
     assert_eq!(db.number("SELECT count(*) FROM raw.backfill_report_invoices"), 1, "the last window");
     db.check_equal("invoices", "Invoice");
@@ -246,6 +249,8 @@ fn the_report_table_that_vanishes_is_made_again() {
 fn a_deadlock_with_somebody_is_tried_again() {
     let db = Database::new();
     db.set("qbo_raw.log_level", "log");
+    // The worker looks for a deadlock once, after so long: by then there is one.
+    db.set("deadlock_timeout", "5s");
     db.backfill("invoices");
     let older = "UPDATE raw.qb_invoices SET payload = jsonb_set(payload, '{MetaData,LastUpdatedTime}', '\"2020-01-01T00:00:00Z\"')";
     db.exec(older);
@@ -256,14 +261,14 @@ fn a_deadlock_with_somebody_is_tried_again() {
     // The worker is to be the one who finds out: we wait longer before we look.
     other.batch_execute(&format!("SET deadlock_timeout = '1min'; BEGIN; {}", touch(&ends[0][1]))).unwrap();
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 365, 1000)"));
-    let waits = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.backend_type = 'qbo_raw worker'";
-    wait_until("the worker waits for us", seconds(10), || db.number(waits) > 0);
+    let waits = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND a.backend_type = 'qbo_raw worker' AND a.datname = current_database()";
+    wait_until("the worker waits for us", seconds(30), || db.number(waits) > 0);
     other.batch_execute(&touch(&ends[0][0])).unwrap();
     other.batch_execute("COMMIT").unwrap();
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
     let deadlocks = format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{}'", db.name);
-    wait_until("the deadlock is counted", seconds(10), || db.number(&deadlocks) == 1);
-    assert!(db.server.log().contains(&format!("run {run} stores a window again: deadlock detected")));
+    wait_until("the deadlock is counted", seconds(30), || db.number(&deadlocks) == 1);
+    assert!(db.log().contains(&format!("run {run} stores a window again: deadlock detected")));
     db.check_equal("invoices", "Invoice");
     assert_eq!(db.of_run(run, "updated_count"), "500");
 }
@@ -276,6 +281,7 @@ fn maintenance_beside_a_run_is_waited_for() {
     db.exec("CLUSTER raw.qb_invoices USING qb_invoices_pkey");
     db.exec("REINDEX TABLE raw.qb_invoices");
     db.exec("ANALYZE raw.qb_invoices");
+    db.sim.release();
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
     db.check_reports("invoices", run);

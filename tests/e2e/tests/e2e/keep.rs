@@ -49,9 +49,9 @@ fn drop_extension_under_a_run_ends_the_worker_quietly() {
     let db = Database::on(&server, Options::default());
     db.sim.fault(When::From(3), Fault::Stall(seconds(30)));
     db.queue("invoices");
-    wait_until("it works", seconds(10), || db.sim.request_count() >= 3);
+    wait_until("it works", seconds(30), || db.sim.request_count() >= 3);
     db.exec("DROP EXTENSION qbo_raw");
-    wait_until("the worker left", seconds(5), || !db.has_worker());
+    wait_until("the worker left", seconds(10), || !db.has_worker());
     let log = server.log();
     assert!(log.contains("qbo_raw worker: the extension was dropped"), "{log}");
     assert!(!log.contains("does not exist"), "{log}");
@@ -164,6 +164,10 @@ fn a_lock_that_is_held_for_a_while_is_waited_for() {
     let mut holder = db.client();
     holder.batch_execute("BEGIN; LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE").unwrap();
     let run = db.queue("invoices");
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'raw.qb_invoices'::regclass";
+    wait_until("it waits for the lock", seconds(30), || {
+        holder.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0
+    });
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(db.of_run(run, "status"), "running");
     holder.batch_execute("COMMIT").unwrap();

@@ -43,27 +43,31 @@ fn a_library_that_is_replaced_in_mid_run_is_the_next_sessions_affair() {
         server.start();
         let db = Database::on(&server, Options { latency: Duration::from_millis(40), ..Options::default() });
         db.exec("UPDATE pg_proc SET probin = 'qbo_raw' WHERE probin = '$libdir/qbo_raw'");
+        // Another file, and not the same bytes.
+        let mut newer = library();
+        newer.extend([0; 64]);
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         wait_until("some windows are stored", seconds(20), || {
             db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 5
         });
+        db.sim.set_latency(seconds(2));
         let worker = db.worker();
         assert_eq!(has_old(worker, dir), Some(false));
-        // Another file, and not the same bytes.
-        let mut newer = library();
-        newer.extend([0; 64]);
         lay(dir, &newer);
         assert_eq!(has_old(worker, dir), Some(true));
         // A new session, while the old worker works on.
         assert_eq!(db.value("SELECT entity FROM raw.qb_progress"), "invoices");
         assert_eq!(db.number("SELECT raw.qb_tick()"), 0);
+        db.sim.set_latency(Duration::ZERO);
         assert_eq!(db.ended(run), "success", "{}", db.log());
         assert_eq!(db.of_run(run, "attempt"), "1");
         db.check_equal("invoices", "Invoice");
-        wait_until("the old worker leaves", seconds(10), || !db.has_worker());
+        wait_until("the old worker leaves", seconds(30), || !db.has_worker());
+        db.sim.set_latency(seconds(2));
         let next = db.queue("customers");
         // With preload the postmaster hands on what it has until it is restarted.
         assert_eq!(has_old(db.worker(), dir), Some(!preload.is_empty()));
+        db.sim.set_latency(Duration::ZERO);
         assert_eq!(db.ended(next), "success");
         db.check_equal("customers", "Customer");
         assert!(!db.log().contains("was terminated by signal"), "{}", db.log());

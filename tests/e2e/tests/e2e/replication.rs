@@ -65,11 +65,13 @@ fn a_dump_that_is_taken_in_mid_run_is_of_one_moment() {
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let file = std::env::temp_dir().join(format!("qbo_raw-{}-mid-run.dump", std::process::id()));
     let path = file.display().to_string();
-    wait_until("some windows are stored", seconds(10), || {
+    wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
     });
+    db.sim.set_latency(seconds(2));
     let dump = db.server.run("pg_dump", &["-Fc", "-f", &path, &db.name]);
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    db.sim.set_latency(Duration::ZERO);
     assert_eq!(db.ended(run), "success");
     let copy = Database::on(db.server, Options::default());
     copy.exec("DROP EXTENSION qbo_raw; DROP SCHEMA IF EXISTS raw CASCADE");
@@ -94,10 +96,12 @@ fn pg_upgrade_takes_everything_along_and_wakes_nobody() {
     let old = Server::private(conf);
     let db = Database::on(&old, Options { latency: Duration::from_millis(60), ..Options::default() });
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    wait_until("some windows are stored", seconds(10), || {
+    wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
     });
+    db.sim.set_latency(seconds(2));
     old.stop("fast");
+    db.sim.set_latency(Duration::ZERO);
     let (asked, kept) = (db.sim.request_count(), db.sim.credentials().3);
     let new = Server::empty(conf);
     let bin = program("");

@@ -81,7 +81,7 @@ fn who_lost_the_right_after_asking_does_not_get_the_work() {
     let run = qbo_e2e::rows(&mut db.client_as("operates"), &call).unwrap()[0][0].parse().unwrap();
     server.sql("postgres", "REVOKE qbo_raw_operator FROM operates");
     drop(holder);
-    qbo_e2e::wait_until("the lock is free", qbo_e2e::seconds(5), || {
+    qbo_e2e::wait_until("the lock is free", qbo_e2e::seconds(30), || {
         db.number("SELECT raw.qb_tick()") == 1 || !["queued"].contains(&db.of_run(run, "status").as_str())
     });
     assert_eq!(db.ended(run), "failed");

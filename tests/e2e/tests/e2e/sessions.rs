@@ -10,7 +10,7 @@ use std::time::Duration;
 #[test]
 fn thirty_two_sessions_that_ask_for_the_same_get_the_same_run() {
     let db = Database::new();
-    db.sim.fault_times(When::Next(1), Fault::Stall(seconds(2)), 1);
+    db.sim.fault_times(When::Next(1), Fault::Stall(seconds(60)), 1);
     let barrier = Barrier::new(32);
     let ids: Vec<i64> = std::thread::scope(|scope| {
         let ask = || {
@@ -24,6 +24,8 @@ fn thirty_two_sessions_that_ask_for_the_same_get_the_same_run() {
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 1);
+    wait_until("it works", seconds(30), || db.sim.request_count() > 0);
+    db.sim.release();
     assert_eq!(db.ended(ids[0]), "success");
     db.check_equal("invoices", "Invoice");
     let mut asked: HashMap<String, u32> = HashMap::new();
@@ -135,7 +137,7 @@ fn of_a_transaction_only_what_is_committed_is_queued() {
     }
     // A subtransaction that was rolled back leaves a wish for a worker at most, and that one goes.
     db.exec(&format!("BEGIN; SAVEPOINT a; {} ROLLBACK TO a; COMMIT", call("items")));
-    wait_until("no worker stays", seconds(10), || !db.has_worker());
+    wait_until("no worker stays", seconds(30), || !db.has_worker());
     assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 2);
 }
 
@@ -152,7 +154,7 @@ fn a_deadlock_that_somebody_else_finds_ends_his_transaction_and_not_the_run() {
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 365, 1000)"));
     let waits = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
                   WHERE NOT l.granted AND a.backend_type = 'qbo_raw worker' AND a.datname = current_database()";
-    wait_until("the worker waits for us", seconds(10), || db.number(waits) > 0);
+    wait_until("the worker waits for us", seconds(30), || db.number(waits) > 0);
     assert_eq!(qbo_e2e::refused(&mut other, &touch(&ends[0])).sqlstate, "40P01");
     other.batch_execute("ROLLBACK").unwrap();
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
@@ -184,7 +186,7 @@ fn autovacuum_hears_of_the_rows_while_the_run_goes_on() {
     let server = Server::private(
         "autovacuum_naptime = 1s\nautovacuum_analyze_threshold = 10\nautovacuum_analyze_scale_factor = 0",
     );
-    let db = Database::on(&server, Options { latency: Duration::from_millis(200), ..Options::default() });
+    let db = Database::on(&server, Options { latency: Duration::from_millis(400), ..Options::default() });
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let count = |what: &str| {
         db.rows(&format!("SELECT {what} FROM pg_stat_user_tables WHERE relname = 'qb_invoices'"))
@@ -192,7 +194,7 @@ fn autovacuum_hears_of_the_rows_while_the_run_goes_on() {
             .concat()
     };
     let some = |what: &str| count(what).parse::<i64>().is_ok_and(|n| n > 0);
-    wait_until("rows are counted", seconds(5), || some("n_tup_ins"));
+    wait_until("rows are counted", seconds(9), || some("n_tup_ins"));
     assert_eq!(db.of_run(run, "status"), "running", "it was over before it was counted");
     wait_until("autovacuum came", seconds(20), || some("autoanalyze_count"));
     assert_eq!(db.ended(run), "success");

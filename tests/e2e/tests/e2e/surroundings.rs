@@ -107,10 +107,10 @@ fn a_read_only_database_keeps_its_token_and_its_runs() {
     let mut client = db.client();
     client.batch_execute("SET default_transaction_read_only = off").unwrap();
     let queued = rows(&mut client, &format!("SELECT raw.qb_backfill('invoices', {RANGE})")).unwrap();
-    wait_until("the log says why", seconds(10), || {
-        db.server.log().contains("cannot execute UPDATE in a read-only transaction")
+    wait_until("the log says why", seconds(30), || {
+        db.log().contains("cannot execute UPDATE in a read-only transaction")
     });
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     let run = queued[0][0].parse().unwrap();
     assert_eq!((db.of_run(run, "status").as_str(), db.sim.token_requests()), ("queued", 0));
     let found = db.rows("SELECT result FROM raw.qb_check() WHERE NOT ok AND subject = 'query'");
@@ -148,7 +148,8 @@ fn the_schema_dropped_under_a_run_ends_the_worker() {
     let db = Database::on(&server, Options::default());
     nearly_done(&db);
     db.exec("DROP SCHEMA raw CASCADE");
-    wait_until("the worker left", seconds(5), || !db.has_worker());
+    db.sim.release();
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     let log = db.server.log();
     assert!(!log.contains("panicked") && !log.contains("was terminated by signal"));
     db.sim.clear_faults();
@@ -164,7 +165,7 @@ fn an_extension_made_anew_under_a_run_is_not_written_to_by_the_old_worker() {
     // Not one window is stored yet, so that nothing tells which run ids are taken.
     db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(3)), 1);
     let old = db.queue("invoices");
-    wait_until("it works", seconds(10), || db.sim.request_count() >= 1);
+    wait_until("it works", seconds(30), || db.sim.request_count() >= 1);
     db.exec("DROP EXTENSION qbo_raw; CREATE EXTENSION qbo_raw");
     db.connect_company();
     let new = db.number("SELECT raw.qb_backfill('customers', '2025-07-01', '2025-09-30', 31)");
@@ -245,12 +246,16 @@ fn databases_of_other_encodings_are_refused_and_left_as_they_were() {
 fn two_databases_work_side_by_side() {
     let (one, two) = (Database::new(), Database::new());
     for db in [&one, &two] {
-        db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(1)), 1);
+        db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(60)), 1);
     }
     let runs = (one.queue("invoices"), two.queue("invoices"));
-    wait_until("both work at once", seconds(10), || {
+    wait_until("both work at once", seconds(30), || {
         one.of_run(runs.0, "status") == "running" && two.of_run(runs.1, "status") == "running"
     });
+    for db in [&one, &two] {
+        wait_until("it asks", seconds(30), || db.sim.request_count() > 0);
+        db.sim.release();
+    }
     assert_eq!((one.ended(runs.0), two.ended(runs.1)), ("success".to_owned(), "success".to_owned()));
     one.check_equal("invoices", "Invoice");
     two.check_equal("invoices", "Invoice");
@@ -273,7 +278,7 @@ fn a_caller_whose_role_is_gone_does_not_get_the_work() {
     let (run, holder) = queued_by(&db, "leaver");
     db.exec("DROP ROLE leaver");
     drop(holder);
-    wait_until("somebody takes it up", seconds(5), || {
+    wait_until("somebody takes it up", seconds(30), || {
         db.exec("SELECT raw.qb_tick()");
         db.of_run(run, "status") != "queued"
     });
@@ -292,21 +297,21 @@ fn a_database_that_is_closed_or_renamed_gets_its_work_later() {
     let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
     let run: i64 = rows(&mut session, &call).unwrap()[0][0].parse().unwrap();
     let refused = format!("database \"{}\" is not currently accepting connections", db.name);
-    wait_until("the worker is turned away", seconds(10), || db.server.log().contains(&refused));
+    wait_until("the worker is turned away", seconds(30), || db.server.log().contains(&refused));
     outside(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", db.name)).unwrap();
     assert_eq!(db.of_run(run, "status"), "queued");
     assert_eq!((db.number("SELECT raw.qb_tick()"), db.ended(run).as_str()), (1, "success"));
     drop(session);
     // Nobody of ours stays and keeps a database from its new name.
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     let (old, new) = (&db.name, format!("{}_renamed", db.name));
-    wait_until("it is renamed", seconds(10), || {
+    wait_until("it is renamed", seconds(30), || {
         outside(&format!("ALTER DATABASE {old} RENAME TO {new}")).is_ok()
     });
     let mut session = db.server.connect(&new, "postgres").unwrap();
     session.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('customers', {RANGE}))")).unwrap();
     drop(session);
-    wait_until("its name is back", seconds(10), || {
+    wait_until("its name is back", seconds(30), || {
         outside(&format!("ALTER DATABASE {new} RENAME TO {old}")).is_ok()
     });
     db.check_equal("customers", "Customer");

@@ -1,6 +1,6 @@
 //! Tokens: renewed in time, once, and never lost.
 
-use qbo_e2e::{Database, RANGE, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, is_alive, seconds, wait_until};
 use qbo_sim::{Fault, Options, TokenEvent, TokenMode, When};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub fn stored_is_newest(db: &Database) {
 
 #[test]
 fn an_access_token_that_ends_in_mid_run_is_renewed_once() {
-    let db = Database::with(Options { latency: Duration::from_millis(20), ..Options::default() });
+    let db = Database::with(Options { latency: Duration::from_millis(100), ..Options::default() });
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("some windows are stored", seconds(20), || {
         db.of_run(run, "windows_done").parse::<i32>().unwrap() > 10
@@ -43,7 +43,7 @@ fn thirty_two_sessions_at_once_redeem_one_token() {
                 });
             }
         });
-        wait_until("all runs end", seconds(90), || {
+        wait_until("all runs end", seconds(300), || {
             db.number("SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')") == 0
         });
         assert_eq!(db.rows("SELECT status, count(*) FROM raw.qb_run GROUP BY 1"), [["success", "32"]]);
@@ -137,7 +137,7 @@ fn a_token_that_a_person_writes_during_a_refresh_stays() {
     let db = Database::new();
     db.sim.fault_times(When::Token, Fault::Stall(Duration::from_secs(2)), 1);
     let run = db.queue("items");
-    wait_until("the refresh is under way", seconds(10), || {
+    wait_until("the refresh is under way", seconds(30), || {
         db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
     });
     db.exec("UPDATE raw.qb_config SET refresh_token = 'written-by-a-person'");
@@ -165,22 +165,23 @@ fn a_companys_401_for_ever_ends_the_run_soon() {
 /// A worker that was told to end while it had spent a token, which a lock keeps it from storing, for so long; and how long
 /// that put the end off.
 fn told_to_end_with_a_token_in_hand(db: &Database, locked: Duration) -> Duration {
-    db.sim.fault_times(When::Token, Fault::Stall(seconds(1)), 1);
-    db.queue("items");
-    wait_until("the refresh is under way", seconds(10), || {
-        db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
-    });
-    let (worker, began) = (db.worker(), Instant::now());
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(60)), 1);
     let mut holder = db.client();
+    db.queue("items");
+    // By then the connection says that it is being refreshed.
+    wait_until("the refresh is under way", seconds(30), || db.sim.token_calls() > 0);
+    let began = Instant::now();
     let mut lock = holder.transaction().unwrap();
     lock.batch_execute("LOCK TABLE raw.qb_config").unwrap();
+    let worker = db.worker();
     db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+    db.sim.release();
     let until = Instant::now() + locked;
-    while db.has_worker() && Instant::now() < until {
+    while is_alive(worker) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(lock);
-    wait_until("the worker is gone", seconds(5), || !db.has_worker());
+    wait_until("the worker is gone", seconds(5), || !is_alive(worker));
     began.elapsed()
 }
 
@@ -188,7 +189,9 @@ fn told_to_end_with_a_token_in_hand(db: &Database, locked: Duration) -> Duration
 fn a_token_that_cannot_be_stored_puts_the_end_off_ten_seconds_at_most() {
     let db = Database::new();
     let took = told_to_end_with_a_token_in_hand(&db, seconds(20));
-    assert!(took > seconds(9) && took < seconds(11), "{took:?}");
+    assert!(took < seconds(11), "{took:?}");
+    let held = db.value("SELECT clock_timestamp() - refresh_started_at FROM raw.qb_config");
+    assert!(held.as_str() > "00:00:09", "{held}");
     // It is known what may have happened, and the token before the one that was lost still works with Intuit.
     assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "refreshing");
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
@@ -208,14 +211,15 @@ fn a_connection_that_is_deleted_under_its_run_ends_it() {
     // Without a token there is nothing to go on with; with one the run needs the row no more.
     for (endpoint, status) in [(When::Token, "blocked_auth"), (When::Always, "success")] {
         let db = Database::new();
-        db.sim.fault_times(endpoint.clone(), Fault::Stall(Duration::from_secs(1)), 1);
+        db.sim.fault_times(endpoint.clone(), Fault::Stall(seconds(60)), 1);
         let run = db.queue("invoices");
-        wait_until("it waits for an answer", seconds(10), || match endpoint {
+        wait_until("it waits for an answer", seconds(30), || match endpoint {
             When::Token => db.sim.token_calls() > 0,
             _ => db.sim.request_count() > 0,
         });
         db.exec("DELETE FROM raw.qb_config");
+        db.sim.release();
         assert_eq!(db.ended(run), status, "{endpoint:?}: {}", db.of_run(run, "error_message"));
-        wait_until("the worker left", seconds(10), || !db.has_worker());
+        wait_until("the worker left", seconds(30), || !db.has_worker());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[test]
 fn qb_wait_draws_a_bar_and_ends_with_a_summary() {
-    let db = Database::with(Options { latency: Duration::from_millis(60), ..Options::default() });
+    let db = Database::with(Options { latency: Duration::from_millis(300), ..Options::default() });
     let (mut client, heard) = db.listening();
     client.batch_execute(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}, 3))")).unwrap();
     let heard = heard.lock().unwrap().clone();
@@ -39,11 +39,12 @@ fn qb_wait_ends_with_the_error_of_a_failed_run_and_after_its_time() {
     let go_on = |run: i64| format!("To go on: SELECT raw.qb_resume({run});");
     assert!(error.hint.ends_with(&go_on(run)), "{error:?}");
     db.sim.clear_faults();
-    db.sim.fault(When::Always, Fault::Stall(seconds(20)));
-    let error = db.refused(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', {RANGE}), '1 second')"));
+    db.sim.fault(When::Always, Fault::Stall(seconds(60)));
+    let run = db.queue("invoices");
+    wait_until("it works", seconds(30), || db.of_run(run, "status") == "running");
+    let error = db.refused(&format!("CALL raw.qb_wait({run}, '1 second')"));
     assert_eq!(error.sqlstate, "57014");
     assert!(error.hint.contains("the run goes on"), "{error:?}");
-    let run = db.number("SELECT max(run_id) FROM raw.qb_run");
     assert_eq!(db.of_run(run, "status"), "running");
     let progress = db.rows("SELECT run_id, entity, progress, windows FROM raw.qb_progress");
     assert_eq!(progress, [[run.to_string().as_str(), "invoices", "░░░░░░░░", "0/14"]]);
@@ -90,11 +91,14 @@ fn the_worker_shows_itself() {
     let db = Database::new();
     db.sim.fault(When::From(2), Fault::Stall(seconds(20)));
     let run = db.queue("invoices");
-    wait_until("it works", seconds(10), || db.sim.request_count() >= 2);
-    std::thread::sleep(Duration::from_millis(300));
-    let shown = db.rows(&format!("SELECT backend_type, application_name, state, query, wait_event_type FROM pg_stat_activity WHERE pid = {}", db.worker()));
+    wait_until("it works", seconds(30), || db.sim.request_count() >= 2);
+    let shown = format!(
+        "SELECT backend_type, application_name, state, query, wait_event_type FROM pg_stat_activity WHERE pid = {}",
+        db.worker()
+    );
     let text = format!("qbo_raw: run {run}, invoices of default");
-    assert_eq!(shown, [["qbo_raw worker", "qbo_raw", "active", text.as_str(), "Extension"]]);
+    let expected = ["qbo_raw worker", "qbo_raw", "active", text.as_str(), "Extension"];
+    wait_until(&format!("it shows {expected:?}"), seconds(10), || db.rows(&shown) == [expected]);
     let lock = db.number(&format!(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = {} AND pid = {}",
         0x7162_6f01,
@@ -109,7 +113,7 @@ fn the_log_has_two_lines_a_run() {
     let server = Server::private("");
     let db = Database::on(&server, Options::default());
     let run = db.backfill("items");
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     let own: Vec<String> = db
         .server
         .log()
@@ -147,7 +151,7 @@ fn who_waits_no_longer_is_told_how_far_it_is() {
     let db = Database::new();
     db.sim.fault(When::Always, Fault::Stall(seconds(20)));
     let run = db.queue("items");
-    wait_until("it works", seconds(10), || db.of_run(run, "status") == "running");
+    wait_until("it works", seconds(30), || db.of_run(run, "status") == "running");
     let error = db.refused(&format!("CALL raw.qb_wait({run}, '0.1 seconds')"));
     assert_eq!(error.sqlstate, "57014");
     assert_eq!(error.message, format!("run {run} is still running after 00:00:00.1"));

@@ -12,6 +12,7 @@ use crate::time;
 use chrono::Utc;
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,10 @@ pub struct Server {
     neighbours: Mutex<Vec<Arc<Server>>>,
     /// The sockets that are open, so that they can be shut; None once the server has stopped.
     sockets: Mutex<Option<HashMap<u64, TcpStream>>>,
-    stopped: Condvar,
+    /// How often all pauses were ended.
+    released: AtomicU64,
+    /// Told when it stopped, and when pauses end.
+    ended: Condvar,
 }
 
 impl Server {
@@ -37,7 +41,8 @@ impl Server {
             identity,
             neighbours: Mutex::new(Vec::new()),
             sockets: Mutex::new(Some(HashMap::new())),
-            stopped: Condvar::new(),
+            released: AtomicU64::new(0),
+            ended: Condvar::new(),
         }
     }
 
@@ -78,10 +83,25 @@ impl Server {
         for socket in self.sockets().take().into_iter().flatten() {
             let _ = socket.1.shutdown(Shutdown::Both);
         }
-        self.stopped.notify_all();
+        self.ended.notify_all();
         if let Some(identity) = &self.identity {
             let _ = std::fs::remove_file(&identity.ca_file);
         }
+    }
+
+    /// Ends the pauses of all requests that have arrived.
+    pub fn release(&self) {
+        {
+            let _no_arrival = self.lock();
+            self.released.fetch_add(1, Ordering::Relaxed);
+        }
+        // Who looked before it was counted waits by now, and hears it.
+        let _nobody_between = self.sockets();
+        self.ended.notify_all();
+    }
+
+    fn released(&self) -> u64 {
+        self.released.load(Ordering::Relaxed)
     }
 
     /// Accepts connections until it is told to stop.
@@ -124,7 +144,7 @@ impl Server {
         let mut connection = match &self.identity {
             None => Connection::Plain(socket),
             Some(identity) => {
-                self.pause(identity.stall);
+                self.pause(identity.stall, self.released());
                 match rustls::ServerConnection::new(identity.config.clone()) {
                     Ok(session) => Connection::Tls(Box::new(rustls::StreamOwned::new(session, socket))),
                     Err(_) => return,
@@ -147,7 +167,7 @@ impl Server {
                     };
                     let refused = Response::new(status, "text/html", html);
                     let request = Incoming::default();
-                    deliver(connection, &request, Some(refused), None, &|length| self.pause(length));
+                    deliver(connection, &request, Some(refused), None, &|_| ());
                     return;
                 }
             }
@@ -159,15 +179,15 @@ impl Server {
         if let Some(other) = self.neighbour(request) {
             return other.answer(connection, request);
         }
-        let pause = |length| self.pause(length);
         if request.path.starts_with("/sim/") {
             let answer = control::answer(&mut self.lock(), request);
-            return deliver(connection, request, Some(answer), None, &pause).connection;
+            return deliver(connection, request, Some(answer), None, &|_| ()).connection;
         }
-        let Arrival { number, fault, answer, latency, now } = self.arrive(&connection, request);
-        self.pause(latency);
+        let (Arrival { number, fault, answer, latency, now }, released) = self.arrive(&connection, request);
+        let pause = |length| self.pause(length, released);
+        pause(latency);
         if let Some(Fault::Stall(length)) = &fault {
-            self.pause(*length);
+            pause(*length);
         }
         let wants_json = number.is_none() || request.header("accept").contains("application/json");
         let answer = match &fault {
@@ -203,30 +223,30 @@ impl Server {
         sent.connection
     }
 
-    /// Takes a request in. The client is looked for after the time was taken: who had closed the connection by then is known
+    /// Takes a request in; and how often pauses were ended before. The client is looked for after the time was taken: who had closed the connection by then is known
     /// to have asked earlier, however late this thread comes to read it.
-    fn arrive(&self, connection: &Connection, request: &Incoming) -> Arrival {
+    fn arrive(&self, connection: &Connection, request: &Incoming) -> (Arrival, u64) {
         let mut state = self.lock();
         let arrival = state.arrive(request);
         if let Some(number) = arrival.number.filter(|_| connection.is_gone()) {
             state.abandoned(number);
         }
-        arrival
+        (arrival, self.released())
     }
 
-    /// Waits, but not longer than the server lives.
-    fn pause(&self, length: Duration) {
+    /// Waits, but not longer than the server lives, nor when pauses were ended since.
+    fn pause(&self, length: Duration, released: u64) {
         if length.is_zero() {
             return;
         }
         let until = Instant::now() + length;
         let mut sockets = self.sockets();
-        while sockets.is_some() {
+        while sockets.is_some() && self.released() == released {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            sockets = self.stopped.wait_timeout(sockets, left).unwrap_or_else(PoisonError::into_inner).0;
+            sockets = self.ended.wait_timeout(sockets, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

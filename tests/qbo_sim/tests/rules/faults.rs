@@ -203,6 +203,31 @@ fn a_stall_delays_the_true_answer_and_ends_with_the_simulator() {
 }
 
 #[test]
+fn who_stalls_is_released_and_who_comes_later_is_not() {
+    let client = company();
+    client.fault_times(When::Always, Fault::Stall(Duration::from_secs(60)), 2);
+    let start = Instant::now();
+    let stalled = |n: u64| {
+        while client.request_count() < n {
+            std::thread::yield_now();
+        }
+        client.release();
+    };
+    std::thread::scope(|scope| {
+        for n in 1..=2 {
+            let asked = scope.spawn(|| ask(&client));
+            stalled(n);
+            assert_eq!(asked.join().unwrap(), 200, "the true answer");
+        }
+    });
+    client.set_latency(Duration::from_millis(200));
+    let later = Instant::now();
+    assert_eq!(ask(&client), 200);
+    assert!(later.elapsed() >= Duration::from_millis(200));
+    assert!(start.elapsed() < Duration::from_secs(4), "the client would have given up");
+}
+
+#[test]
 fn changes_and_faults_go_together() {
     let client = company();
     client.act_before(1, Action::Delete("Invoice".to_owned(), "3".to_owned()));
