@@ -152,9 +152,14 @@ pub fn of_realm(realm: &str, but: &Connection) -> Result<Option<String>> {
     spi::read_one(&statement, &[realm.into(), but.id.into()], |row| row.need(1))
 }
 
-/// Stores what a consent brought.
-pub fn adopt(connection: i32, realm: &str, grant: &Grant, now: DateTime<Utc>) -> Result<()> {
+/// Stores what a consent brought; false: the connection is gone. Waits for no lock, as `save`.
+pub fn adopt(connection: i32, realm: &str, grant: &Grant, now: DateTime<Utc>) -> Result<bool> {
     durable()?;
+    spi::run(&Statement::fixed("LOCK TABLE raw.qb_config IN ROW EXCLUSIVE MODE NOWAIT"), &[])?;
+    let lock = Statement::fixed(
+        "SELECT 1 FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1 FOR UPDATE NOWAIT",
+    );
+    spi::write(&lock, &[connection.into()], |_| Ok(()))?;
     let statement = Statement::fixed(
         "UPDATE raw.qb_config AS c
             SET realm_id = $2, access_token = $3, access_expires_at = $4, refresh_token = coalesce($5, c.refresh_token),
@@ -172,7 +177,7 @@ pub fn adopt(connection: i32, realm: &str, grant: &Grant, now: DateTime<Utc>) ->
         grant.refresh_expires_in.and_then(|life| after(now, life)).into(),
         grant.refresh_hard_expires_in.and_then(|life| after(now, life)).into(),
     ];
-    spi::run(&statement, &args).map(|_| ())
+    Ok(spi::run(&statement, &args)? > 0)
 }
 
 /// Forgets the tokens after they were given back.

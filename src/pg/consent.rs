@@ -19,6 +19,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a granted token is tried to be stored.
 const SAVE_WAIT: Duration = Duration::from_secs(60);
+const SAVE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Redeems the code of a consent and stores realm and tokens. A line that says so. Errors: `Consent`, with why it cannot be.
 pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
@@ -47,7 +48,7 @@ pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
         });
     }
     with_token_lock(&connection, || {
-        if !spi::transaction(|| config::use_up(connection.id, state))? {
+        if !spi::interruptible(|| config::use_up(connection.id, state))? {
             return Err(Error::Consent {
                 problem: "it was used by another session just now".to_owned(),
                 hint: None,
@@ -58,9 +59,7 @@ pub fn exchange(code: &str, state: &str, realm: &str) -> Result<String> {
         let answer = redeem(&connection, code, &asked.redirect_uri);
         match answer {
             TokenAnswer::Granted(grant) => {
-                let saved = save(&connection, realm, &grant);
-                drop(hold);
-                saved?;
+                save(&connection, realm, &grant, hold)?;
                 Ok(format!("connection {} is authorized for company {realm}", connection.name))
             }
             refused => {
@@ -130,15 +129,20 @@ fn redeem(connection: &Connection, code: &str, redirect_uri: &str) -> TokenAnswe
         .scrubbed(&redactor)
 }
 
-/// Stores a grant; a lock or a full disk may pass.
-fn save(connection: &Connection, realm: &str, grant: &Grant) -> Result<()> {
+/// Stores a grant; a lock or a full disk may pass. Who is told to end meanwhile is held back for some seconds only.
+fn save(connection: &Connection, realm: &str, grant: &Grant, hold: Hold) -> Result<()> {
+    let mut hold = Some(hold);
     let until = Instant::now() + SAVE_WAIT;
     loop {
         match spi::transaction(|| config::adopt(connection.id, realm, grant, time::now())) {
-            Ok(()) => return Ok(()),
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(Error::unknown_connection(&connection.name)),
             Err(error) if Instant::now() > until => return Err(error),
-            Err(_) => latch::wait(Duration::from_millis(250)),
-        };
+            Err(_) => {
+                hold = hold.filter(|hold| !hold.is_over_after(SAVE_PAUSE));
+                latch::wait(SAVE_PAUSE);
+            }
+        }
     }
 }
 

@@ -42,6 +42,19 @@ pub fn is_free(lock: Lock, key: i32) -> Result<bool> {
     Ok(free)
 }
 
+/// Process that holds the lock alone.
+pub fn holder(lock: Lock, key: i32) -> Result<Option<i32>> {
+    let find = Statement::fixed(
+        "SELECT l.pid FROM pg_catalog.pg_locks l
+          WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.granted
+            AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
+                                                    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+            AND l.classid OPERATOR(pg_catalog.=) $1::oid AND l.objid OPERATOR(pg_catalog.=) $2::oid
+            AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'",
+    );
+    spi::read_one(&find, &[(lock as i32).into(), key.into()], |row| row.need(1))
+}
+
 /// Waits for the lock and keeps it to the end of the transaction.
 pub fn hold(lock: Lock, key: i32) -> Result<()> {
     wait("SELECT pg_catalog.pg_advisory_xact_lock($1, $2)", lock, key)

@@ -19,7 +19,14 @@ struct Head {
 /// One side of it.
 pub struct Mailbox {
     segment: *mut pg_sys::dsm_segment,
-    asker: bool,
+}
+
+/// Tells the worker that nobody listens: an error unwound through the asker, or its process ends.
+#[pg_guard]
+unsafe extern "C-unwind" fn abandon(segment: *mut pg_sys::dsm_segment, _argument: pg_sys::Datum) {
+    // SAFETY: PostgreSQL calls this before it takes the memory away.
+    let head = unsafe { &*pg_sys::dsm_segment_address(segment).cast::<Head>() };
+    let _ = head.state.compare_exchange(ASKED, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
 }
 
 impl Mailbox {
@@ -36,7 +43,9 @@ impl Mailbox {
                 hint: Some("Try again when other sessions have ended.".to_owned()),
             });
         }
-        let mailbox = Mailbox { segment, asker: true };
+        // SAFETY: just made; the function lives as long as the process.
+        unsafe { pg_sys::on_dsm_detach(segment, Some(abandon), pg_sys::Datum::from(0_usize)) };
+        let mailbox = Mailbox { segment };
         mailbox.put(question);
         mailbox.head().state.store(ASKED, Ordering::Release);
         Ok(mailbox)
@@ -46,7 +55,7 @@ impl Mailbox {
     pub fn open(number: u32) -> Option<Mailbox> {
         // SAFETY: main thread of a worker; an unknown number gives null.
         let segment = unsafe { pg_sys::dsm_attach(number) };
-        (!segment.is_null()).then_some(Mailbox { segment, asker: false })
+        (!segment.is_null()).then_some(Mailbox { segment })
     }
 
     /// Its number, for the worker.
@@ -107,12 +116,7 @@ impl Mailbox {
 }
 
 impl Drop for Mailbox {
-    /// An error that unwinds through the asker tells the worker that nobody listens.
     fn drop(&mut self) {
-        if self.asker {
-            let state = &self.head().state;
-            let _ = state.compare_exchange(ASKED, ABANDONED, Ordering::AcqRel, Ordering::Acquire);
-        }
         // SAFETY: attached by us. The abort of a transaction runs after this, so it does not detach a second time.
         unsafe { pg_sys::dsm_detach(self.segment) };
     }

@@ -31,7 +31,7 @@ pub struct Range {
     pub joined: Option<bool>,
 }
 
-/// Queues a run, or joins a live one with the same settings.
+/// Queues a run, or joins a live one with the same settings. Error: `Cancelling`, when that one is told to end.
 pub fn range(asked: &Asked) -> Result<Range> {
     let insert = Statement::fixed(
         "INSERT INTO raw.qb_run AS r (connection, entity, start_date, end_date, chunk_days, page_size, window_on,
@@ -57,16 +57,21 @@ pub fn range(asked: &Asked) -> Result<Range> {
         return Ok(Range { id: *id, joined: None });
     }
     let find = Statement::fixed(
-        "SELECT r.run_id, r.execution_date IS NOT DISTINCT FROM $8 FROM raw.qb_run r
+        "SELECT r.run_id, r.execution_date IS NOT DISTINCT FROM $8, r.cancel_requested_at IS NOT NULL FROM raw.qb_run r
           WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.entity OPERATOR(pg_catalog.=) $2
             AND r.start_date OPERATOR(pg_catalog.=) $3 AND r.end_date OPERATOR(pg_catalog.=) $4
             AND r.chunk_days OPERATOR(pg_catalog.=) $5 AND r.page_size OPERATOR(pg_catalog.=) $6
             AND r.window_on OPERATOR(pg_catalog.=) $7 AND r.status IN ('queued', 'running') AND r.windows IS NULL",
     );
-    let found =
-        spi::write(&find, &args[..8], |row| Ok(Range { id: row.need(1)?, joined: Some(row.need(2)?) }))?;
-    // If there is none it ended between the two statements: now there is room for a new one.
-    found.into_iter().next().map_or_else(|| range(asked), Ok)
+    let found = spi::write(&find, &args[..8], |row| {
+        Ok((Range { id: row.need(1)?, joined: Some(row.need(2)?) }, row.need::<bool>(3)?))
+    })?;
+    match found.into_iter().next() {
+        Some((Range { id, .. }, true)) => Err(Error::Cancelling { run_id: id }),
+        Some((live, false)) => Ok(live),
+        // It ended between the two statements: now there is room for a new one.
+        None => range(asked),
+    }
 }
 
 /// A run for windows that are named one by one.

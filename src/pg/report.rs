@@ -58,6 +58,16 @@ pub fn write(tables: &Tables, attempt: &Attempt, tally: &Tally, error: Option<&E
     owner::run_as(tables.report_owner, || spi::run(&statement, &args)).map(|_| ())
 }
 
+/// Takes the number of a run that has just begun off rows that have it already: the table came from a database in which it was
+/// another run's. They still say what is covered, under a number that no run has.
+pub fn disown(tables: &Tables, run: i64) -> Result<()> {
+    let statement = Statement::on(
+        "UPDATE %report AS r SET run_id = OPERATOR(pg_catalog.-) r.run_id WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+        &tables.target,
+    );
+    owner::run_as(tables.report_owner, || spi::run(&statement, &[run.into()])).map(|_| ())
+}
+
 /// Starts of the windows that this run has stored already.
 pub fn stored(tables: &Tables, run: i64) -> Result<HashSet<DateTime<Utc>>> {
     let statement = Statement::on(

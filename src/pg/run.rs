@@ -245,11 +245,14 @@ pub fn verified(id: i64, source: i64, stored: i64) -> Result<()> {
     spi::run(&statement, &[id.into(), source.into(), stored.into()]).map(|_| ())
 }
 
-/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it. False: it is ours no more.
+/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it. One that somebody cancelled
+/// meanwhile ends. False: it is ours no more.
 pub fn park(id: i64, pause: Duration) -> Result<bool> {
     let statement = Statement::fixed(
         "UPDATE raw.qb_run AS r
-            SET status = 'queued', updated_at = pg_catalog.clock_timestamp(),
+            SET status = CASE WHEN r.cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
+                finished_at = CASE WHEN r.cancel_requested_at IS NOT NULL THEN pg_catalog.clock_timestamp() END,
+                updated_at = pg_catalog.clock_timestamp(),
                 not_before = pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => $2)
           WHERE r.run_id OPERATOR(pg_catalog.=) $1
             AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",

@@ -10,7 +10,7 @@ use super::time;
 use crate::domain::fault::{Failure, Scope};
 use crate::domain::secret::{Redactor, Secret};
 use crate::domain::token::{Event, Renewal, Saved, Step, Token, TokenAnswer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Retry};
 use crate::http::agent::Hosts;
 use crate::http::oauth;
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ impl Keeper {
                     row.map(Event::Row)
                 }
                 Step::WriteIntent => {
-                    let intended = spi::transaction(|| {
+                    let intended = patiently(&mut given_up, || {
                         config::announce(self.connection)?;
                         point!("token@announcing");
                         Ok(Event::Intended)
@@ -104,7 +104,7 @@ impl Keeper {
                     Ok(Event::Saved(saved))
                 }
                 Step::Mark { seen, state, message } => {
-                    spi::transaction(|| config::mark(self.connection, seen, state, &message))
+                    patiently(&mut given_up, || config::mark(self.connection, seen, state, &message))
                         .map(|()| Event::Marked)
                 }
             };
@@ -144,6 +144,8 @@ impl Keeper {
         });
         match saved {
             Ok(saved) => saved,
+            // The extension was dropped: there is nothing left to keep it in.
+            Err(error) if ["42P01", "3F000"].contains(&error.sqlstate()) => Saved::Superseded,
             Err(error) => {
                 let text = "qbo_raw: a new token could not be stored yet, it is tried again: ";
                 raise::warning([text, &error.to_string()].concat(), None);
@@ -167,6 +169,20 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+}
+
+/// A statement that may have to wait for somebody's lock, for thirty seconds at most. Who interrupts it without cancelling
+/// what it is for has it begun anew.
+fn patiently<T>(
+    given_up: &mut impl FnMut() -> Result<bool>,
+    mut work: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    loop {
+        match spi::interruptible(&mut work) {
+            Err(error) if error.retry() == Retry::Cancelled && !given_up()? => {}
+            outcome => return outcome,
+        }
     }
 }
 

@@ -70,6 +70,10 @@ struct Work {
 
 impl Work {
     fn begin(id: i64, name: &str) -> Result<Work> {
+        // One that was left behind may have been cancelled long ago.
+        if spi::transaction(|| run::is_cancelled(id))? {
+            return Err(Error::cancelled());
+        }
         let connection = spi::transaction(|| config::load(name))?;
         let run = spi::transaction(|| run::load(id))?;
         let target = Target::new(&connection.schema, run.entity);
@@ -80,7 +84,12 @@ impl Work {
             Ok(tables)
         })?;
         point!("tables@made");
-        let stored = spi::transaction(|| report::stored(&tables, id))?;
+        let stored = spi::interruptible(|| {
+            if run.attempt == 1 {
+                report::disown(&tables, id)?;
+            }
+            report::stored(&tables, id)
+        })?;
         let todo: Vec<Window> =
             run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
         let at_once = guc::fetch_threads();

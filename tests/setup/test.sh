@@ -18,6 +18,8 @@ case ${1:-} in
   *) die "test.sh takes nothing, 'all', 'lint', 'long' or 'repeat', not '$1'" ;;
 esac
 "$ROOT/tests/setup/packages.sh"
+# The schedules of the README, and its runbook, are tried with the real one.
+install_missing postgresql-15-cron
 "$ROOT/tests/setup/tree.sh" 15
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -30,14 +30,13 @@ fn cancel(id: i64) -> Result<String> {
     let Some((status, worker, connection)) = flagged.into_iter().next() else {
         return ended(id);
     };
-    let worked_on = match connection {
-        Some(connection) => !lock::is_free(Lock::Connection, connection)?,
-        None => false,
+    // What the row says of its worker may be of another time: after a crash its number may be anybody's.
+    let at_work = match connection {
+        Some(connection) => lock::holder(Lock::Connection, connection)?,
+        None => None,
     };
-    if status == "running" && worked_on {
-        if let Some(worker) = worker.filter(|pid| *pid > 1) {
-            register_xact_callback(PgXactCallbackEvent::Commit, move || wake(worker));
-        }
+    if let Some(worker) = at_work.filter(|pid| status == "running" && Some(*pid) == worker) {
+        register_xact_callback(PgXactCallbackEvent::Commit, move || wake(worker));
         return Ok(["run ", &id.to_string(), " is told to end"].concat());
     }
     // Its worker may have died when all was stored: then it came too late.

@@ -337,3 +337,18 @@ fn the_calendar_is_ascii_where_the_client_is() {
     let drawn = db.psql("SELECT * FROM raw.qb_coverage('invoices', '2025-06-29', '2025-07-16')");
     assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
 }
+
+#[test]
+fn a_report_of_another_database_is_nobodys() {
+    let db = Database::new();
+    let run = db.backfill("items");
+    // As if the table had been restored from where these numbers were other runs'.
+    db.exec("UPDATE raw.backfill_report_items SET run_id = run_id + 1");
+    let (next, seen) = (db.queue("items"), db.sim.request_count());
+    assert_eq!((next, db.ended(next).as_str()), (run + 1, "success"));
+    assert!(db.sim.request_count() >= seen + 14, "every window is fetched");
+    db.check_reports("items", next);
+    let others = "SELECT count(*) FROM raw.backfill_report_items WHERE run_id = -$1";
+    assert_eq!(db.number(&others.replace("$1", &next.to_string())), 14, "what they say is kept");
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_gaps('items', '2025-07-01', '2025-09-30')"), 0);
+}

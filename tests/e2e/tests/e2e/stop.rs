@@ -23,9 +23,18 @@ enum State {
     TokenBackOff,
     BackOff,
     LockWait,
+    ReportLockWait,
+    TokenLockWait,
 }
 
-const STATES: [State; 4] = [State::Stall, State::TokenBackOff, State::BackOff, State::LockWait];
+const STATES: [State; 6] = [
+    State::Stall,
+    State::TokenBackOff,
+    State::BackOff,
+    State::LockWait,
+    State::ReportLockWait,
+    State::TokenLockWait,
+];
 
 /// A run in this state, and what keeps it there.
 fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
@@ -53,19 +62,29 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
             std::thread::sleep(Duration::from_millis(200));
             (run, None)
         }
-        State::LockWait => {
-            db.backfill("invoices");
-            let mut holder = db.client();
-            holder.batch_execute("BEGIN; LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE").unwrap();
-            let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
-            let waits =
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'raw.qb_invoices'::regclass";
-            wait_until("it waits for the lock", seconds(30), || {
-                holder.query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0
-            });
-            (run, Some(holder))
+        State::LockWait => waits_for(db, "LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE"),
+        State::ReportLockWait => {
+            waits_for(db, "LOCK TABLE raw.backfill_report_invoices IN ACCESS EXCLUSIVE MODE")
+        }
+        State::TokenLockWait => {
+            db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
+            waits_for(db, "UPDATE raw.qb_config SET responsible = 'somebody'")
         }
     }
+}
+
+/// A run that waits for what somebody holds.
+fn waits_for(db: &Database, hold: &str) -> (i64, Option<postgres::Client>) {
+    if !hold.contains("qb_config") {
+        db.backfill("invoices");
+    }
+    let mut holder = db.client();
+    holder.batch_execute(&format!("BEGIN; {hold}")).unwrap();
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    AND backend_type = 'qbo_raw worker'";
+    wait_until("it waits for the lock", seconds(30), || db.number(waits) > 0);
+    (run, Some(holder))
 }
 
 #[test]

@@ -223,3 +223,35 @@ fn a_connection_that_is_deleted_under_its_run_ends_it() {
         wait_until("the worker left", seconds(30), || !db.has_worker());
     }
 }
+
+#[test]
+fn a_token_that_comes_when_the_extension_was_dropped_keeps_nobody() {
+    let db = Database::new();
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(60)), 1);
+    db.queue("items");
+    wait_until("it waits for a token", seconds(30), || db.sim.token_calls() > 0);
+    let worker = db.worker();
+    db.exec("DROP EXTENSION qbo_raw");
+    db.sim.release();
+    wait_until("the worker is gone", seconds(10), || !is_alive(worker));
+    let log = db.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains(&format!("[{worker}]"))).collect();
+    assert!(said.iter().any(|line| line.contains("the extension was dropped")), "{said:#?}");
+    assert!(!said.iter().any(|line| line.contains("could not be stored yet")), "{said:#?}");
+}
+
+#[test]
+fn a_consent_for_a_connection_that_was_deleted_says_so() {
+    let db = Database::new();
+    let callback = db.consent("default");
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(60)), 1);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| db.refused(&format!("SELECT raw.qb_authorize('{callback}')")));
+        wait_until("the code is on its way", seconds(30), || db.sim.token_calls() > 0);
+        db.exec("DELETE FROM raw.qb_config");
+        db.sim.release();
+        let error = asking.join().unwrap();
+        assert_eq!(error.sqlstate, "22023", "{error:?}");
+        assert!(error.message.contains("default"), "{error:?}");
+    });
+}

@@ -299,6 +299,38 @@ fn a_question_can_be_interrupted_and_holds_nothing_up() {
 }
 
 #[test]
+fn who_is_terminated_has_no_answer_any_more() {
+    let db = company();
+    db.sim.fault(When::Always, Fault::Stall(seconds(30)));
+    let mut client = db.client();
+    let asker: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    let errands = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw errand' AND datname = current_database()";
+    std::thread::scope(|scope| {
+        let asking = scope
+            .spawn(|| client.batch_execute(&format!("SELECT * FROM raw.qb_plan('invoices', {RANGE}, 1)")));
+        wait_until("the errand asks", seconds(20), || db.sim.request_count() > 0);
+        db.exec(&format!("SELECT pg_terminate_backend({asker})"));
+        assert!(asking.join().unwrap().is_err());
+    });
+    wait_until("the errand ends", seconds(10), || db.number(errands) == 0);
+}
+
+#[test]
+fn a_question_waits_for_the_moment_that_a_connection_is_still_held() {
+    let db = company();
+    let mut holder = db.client();
+    holder
+        .batch_execute("SELECT pg_advisory_lock(x'71626f01'::int, connection_id) FROM raw.qb_config")
+        .unwrap();
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| db.rows(&format!("SELECT * FROM raw.qb_plan('invoices', {RANGE}, 100)")));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+        assert_eq!(asking.join().unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn the_doctor_finds_what_is_wrong() {
     let server = Server::private("max_worker_processes = 8");
     let db = Database::on(&server, Options::default());
