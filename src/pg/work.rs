@@ -1,9 +1,10 @@
 //! One run: hands windows to the fetch threads, stores what comes back, answers their wish for a token, and ends when there
 //! is nothing left to do or somebody says so. What to do next is decided by `domain::run`; here it is done.
 
+mod begin;
 mod verify;
 
-use super::config::{self, Connection};
+use super::config::Connection;
 use super::guc;
 use super::latch::{self, Wake};
 use super::line::Line;
@@ -12,7 +13,6 @@ use super::report::{self, Attempt};
 use super::run::{self, Run, Tally};
 use super::session;
 use super::spi;
-use super::statement::Target;
 use super::store::{Fetched, Store};
 use super::tables;
 use super::usage::{self, Outcome};
@@ -69,47 +69,6 @@ struct Work {
 }
 
 impl Work {
-    fn begin(id: i64, name: &str) -> Result<Work> {
-        // One that was left behind may have been cancelled long ago.
-        if spi::transaction(|| run::is_cancelled(id))? {
-            return Err(Error::cancelled());
-        }
-        let connection = spi::transaction(|| config::load(name))?;
-        let run = spi::transaction(|| run::load(id))?;
-        let target = Target::new(&connection.schema, run.entity);
-        point!("run@loaded");
-        let tables = spi::interruptible(|| {
-            let tables = tables::ensure(&target)?;
-            point!("tables@making");
-            Ok(tables)
-        })?;
-        point!("tables@made");
-        let stored = spi::interruptible(|| {
-            if run.attempt == 1 {
-                report::disown(&tables, id)?;
-            }
-            report::stored(&tables, id)
-        })?;
-        let todo: Vec<Window> =
-            run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
-        let at_once = guc::fetch_threads();
-        let text = format!(
-            "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
-            run.entity.name,
-            todo.len(),
-            run.windows.len(),
-            run.attempt
-        );
-        raise::log(PgLogLevel::LOG, text);
-
-        let line = Line::open(&connection, at_once, run.page_size)?;
-        let machine = Machine::new(todo, stored.len(), at_once);
-        let store = Store::new(tables, name);
-        point!("run@begun");
-        let (count, looked) = (Count::Open, Instant::now());
-        Ok(Work { run, connection, store, line, machine, count, charged: 0, last: None, looked })
-    }
-
     fn go_on_to_the_end(&mut self) -> Result<Status> {
         loop {
             while let Some((index, window)) = self.machine.next_window() {
