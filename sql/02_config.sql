@@ -192,8 +192,11 @@ BEGIN
   IF schema_owner IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', schema);
   END IF;
-  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', schema);
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', schema);
+  -- The worker lends qbo_raw_owner the right to create while it makes tables; no GRANT that changes nothing gets in its way.
+  IF NOT (has_schema_privilege('qbo_raw_owner', schema, 'USAGE') AND has_schema_privilege('qbo_raw_operator', schema, 'USAGE')
+          AND has_schema_privilege('qbo_raw_reader', schema, 'USAGE')) THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_owner, qbo_raw_operator, qbo_raw_reader', schema);
+  END IF;
 
   IF known.refresh_token IS NULL THEN
     RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://...'', ''%1$s'')',

@@ -41,7 +41,7 @@ BEGIN
     RAISE EXCEPTION 'schema "%" does not exist', place
       USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema of the old tables: -v schema=NAME.';
   END IF;
-  IF old <> 'qbo_raw_owner' AND NOT EXISTS (
+  IF (old <> 'qbo_raw_owner' OR place = 'raw') AND NOT EXISTS (
        SELECT FROM pg_roles o, pg_database d
         WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba)) THEN
     EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', place);
@@ -57,6 +57,7 @@ BEGIN
     CREATE EXTENSION qbo_raw;
     INSERT INTO did ("table", did) VALUES (place || '.*', 'extension qbo_raw created');
   END IF;
+  -- What is done to the tables is done as their owner, whose indexes take the right to create; it is taken back below.
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', place);
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', place);
 END
@@ -300,6 +301,9 @@ BEGIN
       END;
     END;
   END LOOP;
+  IF (SELECT nspowner <> 'qbo_raw_owner'::regrole FROM pg_namespace WHERE nspname = place) THEN
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM qbo_raw_owner', place);
+  END IF;
   IF NOT EXISTS (SELECT FROM did WHERE "table" NOT LIKE '%.*') THEN
     INSERT INTO did ("table", did) VALUES (place || '.*', 'has no table of an entity');
   END IF;

@@ -45,8 +45,8 @@ fn purge_reports(
             WHERE o.finished_at OPERATOR(pg_catalog.<) $1
               AND NOT EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) o.run_id
                                                         AND r.status IN ('queued', 'running'))
-           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'updated') AS d
-           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'created') AS d)",
+           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'updated'::text, NULL::date, NULL::date) AS d
+           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'created'::text, NULL::date, NULL::date) AS d)",
         &tables.target,
     );
     // Code of the owner runs here: a predicate of an index while the statement is planned, a trigger for each row.
