@@ -42,7 +42,14 @@ DECLARE
   hint text;
   behind text;
 BEGIN
-  IF NEW.connection IS NULL OR NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
+  SELECT min(a.attname) INTO wrong FROM pg_attribute a
+   WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped AND to_jsonb(NEW) ->> a.attname IS NULL;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION '% must not be null', wrong
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave the column out to get its default, or to keep what it holds.';
+  END IF;
+
+  IF NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
     wrong := 'connection';
     hint := 'A connection has a short name of lower-case letters, digits and underscores, such as ''default'' or ''acme_ltd''.';
   ELSIF NEW.realm_id IS NOT NULL AND NEW.realm_id !~ '^[0-9]{1,20}$' THEN
