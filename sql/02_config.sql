@@ -229,7 +229,7 @@ $$;
 REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) FROM PUBLIC;
 
 -- Intuit lets a refresh token end after a hundred days without use. A tick renews one that nobody used for half of that;
--- after a failure, an hour later again.
+-- after a failure, an hour later again. Where an answer names no later end, once a day is enough.
 CREATE FUNCTION raw._qb_token_is_idle(
   config raw.qb_config
 ) RETURNS boolean
@@ -239,6 +239,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND coalesce(config.refresh_expires_at, coalesce(config.refreshed_at, config.updated_at) + interval '100 days')
          < now() + interval '50 days'
      AND coalesce(config.refresh_started_at < now() - interval '1 hour', true)
+     AND coalesce(config.refreshed_at < now() - interval '1 day', true)
      AND coalesce(config.refresh_hard_expires_at > now(), true)
 $$;
 REVOKE ALL ON FUNCTION raw._qb_token_is_idle(raw.qb_config) FROM PUBLIC;
