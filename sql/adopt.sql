@@ -132,6 +132,11 @@ BEGIN
           said := said || format('%s may still read it', t.owner);
         END IF;
       END IF;
+      FOR r IN SELECT p.relid::regclass AS part FROM pg_partition_tree(t.rel) p JOIN pg_class c ON c.oid = p.relid
+                WHERE p.level > 0 AND c.relowner <> 'qbo_raw_owner'::regrole LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO qbo_raw_owner', r.part);
+        said := said || format('its partition %s belongs to qbo_raw_owner now', r.part);
+      END LOOP;
       IF NOT has_table_privilege('qbo_raw_reader', t.rel, 'SELECT') THEN
         EXECUTE format('GRANT SELECT ON %s TO qbo_raw_reader', t.rel);
         said := said || 'qbo_raw_reader may read it'::text;
@@ -237,9 +242,9 @@ BEGIN
         ELSIF n > 0 THEN
           EXECUTE format($q$
             DELETE FROM %s d USING (
-              SELECT ctid, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
-                       ingested_at_utc DESC NULLS LAST, ctid DESC) AS place FROM %1$s) o
-             WHERE o.ctid = d.ctid AND o.place > 1$q$, t.rel);
+              SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
+                       ingested_at_utc DESC NULLS LAST, tableoid, ctid DESC) AS place FROM %1$s) o
+             WHERE o.part = d.tableoid AND o.at = d.ctid AND o.place > 1$q$, t.rel);
           said := said || format('%s older copies of records deleted', n);
         END IF;
         SELECT conname INTO r FROM pg_constraint WHERE conrelid = t.rel AND contype = 'p';
@@ -263,11 +268,11 @@ BEGIN
           UPDATE %s AS d SET error_message = CASE WHEN o.good THEN error_message ELSE coalesce(error_message, 'the pipeline said: ' || coalesce(status, 'nothing')) END,
                         error_code = CASE WHEN o.good THEN error_code ELSE coalesce(error_code, 'earlier_pipeline') END,
                         status = CASE WHEN o.good THEN 'success' ELSE 'error' END, attempt = o.attempt
-            FROM (SELECT ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), ctid) AS attempt,
+            FROM (SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), tableoid, ctid) AS attempt,
                          CASE WHEN status IS NULL THEN %L AND error_message IS NULL
                               ELSE lower(status) IN ('success', 'succeeded', 'successful', 'ok', 'done', 'completed', 'complete', 'exito', 'éxito') END AS good
                     FROM %1$s) o
-           WHERE o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
+           WHERE o.part = d.tableoid AND o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
           t.rel, 'status' = ANY (added));
         IF 'started_at' = ANY (added) THEN
           -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
