@@ -193,3 +193,13 @@ fn two_companies_do_not_touch_each_other() {
     let twice = db.refused("SELECT raw.qb_connect('99', 'a', 'b', 'c', 'production', 'third')");
     assert_eq!(twice.sqlstate, "23505");
 }
+
+#[test]
+fn a_schema_may_be_called_like_a_placeholder() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    db.exec("SELECT raw.qb_connect(target_schema => 'a%report %rejects\"%schema')");
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    db.check_equal_in("\"a%report %rejects\"\"%schema\"", &db.sim, "invoices", "Invoice");
+}
