@@ -76,8 +76,10 @@ fn purge_runs(
     let unspoken = owner::run_as(tables.report_owner, || {
         spi::read(&unspoken, &[ended.into()], |row| row.need::<i64>(1))
     })?;
+    // Somebody may have resumed one meanwhile.
     let delete = Statement::fixed(
-        "DELETE FROM raw.qb_run AS r WHERE r.run_id OPERATOR(pg_catalog.=) ANY ($1) RETURNING r.run_id",
+        "DELETE FROM raw.qb_run AS r
+          WHERE r.run_id OPERATOR(pg_catalog.=) ANY ($1) AND r.status NOT IN ('queued', 'running') RETURNING r.run_id",
     );
     let deleted = spi::write(&delete, &[unspoken.into()], |row| row.get::<i64>(1))?;
     Ok(deleted.len())

@@ -203,3 +203,22 @@ fn a_schema_may_be_called_like_a_placeholder() {
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
     db.check_equal_in("\"a%report %rejects\"\"%schema\"", &db.sim, "invoices", "Invoice");
 }
+
+#[test]
+fn a_run_that_is_resumed_while_old_runs_are_purged_stays() {
+    let db = Database::new();
+    let run = db.backfill("invoices");
+    wait_until("the worker left", seconds(30), || !db.has_worker());
+    db.exec("DELETE FROM raw.backfill_report_invoices; UPDATE raw.qb_run SET status = 'partial', windows_done = 0, finished_at = '2020-01-01'");
+    let mut resumes = db.client();
+    resumes.batch_execute(&format!("BEGIN; SELECT raw.qb_resume({run})")).unwrap();
+    std::thread::scope(|scope| {
+        let purge = scope.spawn(|| db.value("SELECT raw.qb_purge_reports('1 year')"));
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^SELECT raw.qb_purge' AND wait_event_type = 'Lock'";
+        wait_until("the purge meets it", seconds(30), || db.number(waits) == 1);
+        resumes.batch_execute("COMMIT").unwrap();
+        assert!(purge.join().unwrap().contains(" 0 runs deleted"));
+    });
+    assert_eq!(db.ended(run), "success");
+    db.check_equal("invoices", "Invoice");
+}
