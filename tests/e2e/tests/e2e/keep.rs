@@ -222,3 +222,28 @@ fn a_run_that_is_resumed_while_old_runs_are_purged_stays() {
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
 }
+
+#[test]
+fn run_ids_go_on_behind_every_report_table_that_a_worker_would_use() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    db.exec("CREATE ROLE deputy; GRANT qbo_raw_owner TO deputy; GRANT USAGE ON SCHEMA raw TO deputy");
+    for (place, make) in [
+        "ALTER TABLE raw.backfill_report_items OWNER TO deputy",
+        "ALTER TABLE raw.backfill_report_items RENAME TO old;
+         CREATE TABLE raw.backfill_report_items (LIKE raw.old) PARTITION BY RANGE (window_start);
+         CREATE TABLE raw.part PARTITION OF raw.backfill_report_items DEFAULT;
+         INSERT INTO raw.backfill_report_items SELECT * FROM raw.old;
+         ALTER TABLE raw.backfill_report_items OWNER TO qbo_raw_owner; ALTER TABLE raw.old OWNER TO postgres",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let last = db.backfill("items");
+        db.exec(make);
+        db.exec("DROP EXTENSION qbo_raw; CREATE EXTENSION qbo_raw");
+        db.connect_company();
+        let next = db.number("SELECT nextval('raw.qb_run_run_id_seq')");
+        assert!(next > last, "{place}: {next} after {last}");
+    }
+}
