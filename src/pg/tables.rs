@@ -203,8 +203,9 @@ fn ensure_one(
             spi::run(&Statement::on(text, target), &[])?;
         }
         if lz4 {
-            let compress = "ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4";
-            spi::run(&Statement::on(compress, target), &[])?;
+            let compress =
+                Statement::on("ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4", target);
+            spi::run(&compress, &[])?;
         }
         Ok(())
     };
