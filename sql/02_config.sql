@@ -42,7 +42,14 @@ DECLARE
   hint text;
   behind text;
 BEGIN
-  IF NEW.connection IS NULL OR NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
+  SELECT min(a.attname) INTO wrong FROM pg_attribute a
+   WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped AND to_jsonb(NEW) ->> a.attname IS NULL;
+  IF wrong IS NOT NULL THEN
+    RAISE EXCEPTION '% must not be null', wrong
+      USING ERRCODE = 'null_value_not_allowed', HINT = 'Leave the column out to get its default, or to keep what it holds.';
+  END IF;
+
+  IF NEW.connection !~ '^[a-z][a-z0-9_]{0,39}$' THEN
     wrong := 'connection';
     hint := 'A connection has a short name of lower-case letters, digits and underscores, such as ''default'' or ''acme_ltd''.';
   ELSIF NEW.realm_id IS NOT NULL AND NEW.realm_id !~ '^[0-9]{1,20}$' THEN
@@ -192,8 +199,11 @@ BEGIN
   IF schema_owner IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', schema);
   END IF;
-  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', schema);
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', schema);
+  -- The worker lends qbo_raw_owner the right to create while it makes tables; no GRANT that changes nothing gets in its way.
+  IF NOT (has_schema_privilege('qbo_raw_owner', schema, 'USAGE') AND has_schema_privilege('qbo_raw_operator', schema, 'USAGE')
+          AND has_schema_privilege('qbo_raw_reader', schema, 'USAGE')) THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_owner, qbo_raw_operator, qbo_raw_reader', schema);
+  END IF;
 
   IF known.refresh_token IS NULL THEN
     RETURN format('connection %s is set, tables in schema %I; now authorize it: SELECT raw.qb_authorize_url(''https://...'', ''%1$s'')',
@@ -219,7 +229,7 @@ $$;
 REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) FROM PUBLIC;
 
 -- Intuit lets a refresh token end after a hundred days without use. A tick renews one that nobody used for half of that;
--- after a failure, an hour later again.
+-- after a failure, an hour later again. Where an answer names no later end, once a day is enough.
 CREATE FUNCTION raw._qb_token_is_idle(
   config raw.qb_config
 ) RETURNS boolean
@@ -229,6 +239,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND coalesce(config.refresh_expires_at, coalesce(config.refreshed_at, config.updated_at) + interval '100 days')
          < now() + interval '50 days'
      AND coalesce(config.refresh_started_at < now() - interval '1 hour', true)
+     AND coalesce(config.refreshed_at < now() - interval '1 day', true)
      AND coalesce(config.refresh_hard_expires_at > now(), true)
 $$;
 REVOKE ALL ON FUNCTION raw._qb_token_is_idle(raw.qb_config) FROM PUBLIC;

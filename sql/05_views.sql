@@ -1,5 +1,6 @@
 -- What a person looks at. The views run with the rights of the extension's owner, so that a reader needs no right on the
--- tables behind them; none shows a secret.
+-- tables behind them; none shows a secret. Here and in the files below a call has the very types that its function declares,
+-- with no argument left out: no other function of the name can match it better.
 
 CREATE FUNCTION raw._qb_is_utf8() RETURNS boolean -- whether the client can show more than ASCII
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -67,7 +68,7 @@ CREATE VIEW raw.qb_secrets WITH (security_barrier) AS
 
 CREATE VIEW raw.qb_progress WITH (security_barrier) AS
   SELECT r.run_id, r.connection, r.entity,
-         raw._qb_bar(r.windows_done + r.windows_failed, r.windows_total, 8) AS progress,
+         raw._qb_bar((r.windows_done + r.windows_failed)::bigint, r.windows_total::bigint, 8) AS progress,
          (r.windows_done + r.windows_failed) || '/' || r.windows_total AS windows,
          r.row_count AS rows,
          CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round((r.row_count - r.attempt_rows) / e.seconds::numeric) END AS "rows/s",

@@ -42,14 +42,14 @@ BEGIN
       format('run %s of %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
     WHEN run.status = 'queued' THEN format('run %s of %s: queued', run.run_id, run.entity)
     WHEN run.status = 'running' THEN
-      format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw._qb_bar(finished, run.windows_total, 12), finished,
+      format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw._qb_bar(finished::bigint, run.windows_total::bigint, 12), finished,
              run.windows_total, run.row_count,
              CASE WHEN seconds > 0 THEN format(', %s/s', round((run.row_count - run.attempt_rows) / seconds::numeric)) END,
              CASE WHEN run.windows_failed > 0 THEN format(', %s failed', run.windows_failed) END,
              CASE WHEN lately > 0 AND finished < run.windows_total THEN
                format(', %s left', raw._qb_clock(seconds * (run.windows_total - finished) / lately)) END)
     ELSE
-      format('%s %s %s/%s windows: %s, %s %s, %s s', run.entity, raw._qb_bar(finished, run.windows_total, 12),
+      format('%s %s %s/%s windows: %s, %s %s, %s s', run.entity, raw._qb_bar(finished::bigint, run.windows_total::bigint, 12),
              run.windows_done, run.windows_total, run.status, run.request_count,
              CASE run.request_count WHEN 1 THEN 'request' ELSE 'requests' END, coalesce(round(seconds::numeric, 1), 0))
     END;

@@ -106,7 +106,8 @@ DECLARE
   marks text := CASE WHEN raw._qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
 BEGIN
   IF first IS NULL THEN
-    SELECT min(d.day) INTO first FROM raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on) d;
+    SELECT min(d.day) INTO first FROM raw._qb_days(qb_coverage.entity, qb_coverage.connection, qb_coverage.window_on,
+                                                  NULL::date, NULL::date) d;
     IF first IS NULL THEN
       RAISE NOTICE 'nothing of % was fetched yet', raw._qb_entity(qb_coverage.entity);
       RETURN;
@@ -183,7 +184,8 @@ DECLARE
   last date := least(coalesce(qb_gaps.end_date, yesterday), yesterday);
 BEGIN
   IF first IS NULL THEN
-    SELECT min(d.day) INTO first FROM raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on) d;
+    SELECT min(d.day) INTO first FROM raw._qb_days(qb_gaps.entity, qb_gaps.connection, qb_gaps.window_on,
+                                                  NULL::date, NULL::date) d;
     IF first IS NULL THEN
       RAISE NOTICE 'nothing of % was fetched yet', raw._qb_entity(qb_gaps.entity)
         USING HINT = 'Name a range: raw.qb_gaps(entity, start_date, end_date).';
@@ -269,7 +271,8 @@ BEGIN
     FROM (SELECT min(i.day) AS first, max(i.day) AS last, i.run_id
             FROM (SELECT d.day, d.report_id, d.run_id,
                          d.day - (row_number() OVER (PARTITION BY d.report_id ORDER BY d.day))::int AS island
-                    FROM raw._qb_days(qb_retry_failed.entity, qb_retry_failed.connection, qb_retry_failed.window_on) d
+                    FROM raw._qb_days(qb_retry_failed.entity, qb_retry_failed.connection, qb_retry_failed.window_on,
+                                       NULL::date, NULL::date) d
                    WHERE d.status = 'failed') i
            GROUP BY i.report_id, i.run_id, i.island) w;
   IF wanted IS NULL THEN

@@ -180,11 +180,10 @@ BEGIN
   END IF;
 
   subject := 'schema';
-  ok := coalesce((SELECT has_schema_privilege('qbo_raw_owner', n.oid, 'CREATE')
-                           AND has_schema_privilege('qbo_raw_owner', n.oid, 'USAGE') FROM pg_namespace n
+  ok := coalesce((SELECT has_schema_privilege('qbo_raw_owner', n.oid, 'USAGE') FROM pg_namespace n
                    WHERE n.nspname = known.target_schema), false);
   result := known.target_schema;
-  what_to_do := CASE WHEN NOT ok THEN format('CREATE SCHEMA IF NOT EXISTS %I; GRANT USAGE, CREATE ON SCHEMA %1$I TO qbo_raw_owner;', known.target_schema) END;
+  what_to_do := CASE WHEN NOT ok THEN format('CREATE SCHEMA IF NOT EXISTS %I; GRANT USAGE ON SCHEMA %1$I TO qbo_raw_owner;', known.target_schema) END;
   RETURN NEXT;
 
   subject := 'credentials';

@@ -104,7 +104,9 @@ BEGIN
                                    extract(epoch FROM qb_schedule_once.execution_date))), 8));
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO id
     USING job, to_char(clock, 'FMMI FMHH24 FMDD FMMM "*"'),
-          format('CALL raw.qb_wait(raw._qb_fire(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L))', job, minute, qb_schedule_once.entity,
+          format('CALL raw.qb_wait(raw._qb_fire(%L::pg_catalog.text, %L::pg_catalog.timestamptz, %L::pg_catalog.text, '
+                 '%L::pg_catalog.date, %L::pg_catalog.date, %L::pg_catalog.int4, %L::pg_catalog.int4, %L::pg_catalog.text, '
+                 '%L::pg_catalog.timestamptz, %L::pg_catalog.text), NULL::pg_catalog.interval)', job, minute, qb_schedule_once.entity,
                  qb_schedule_once.start_date, qb_schedule_once.end_date, qb_schedule_once.chunk_days, qb_schedule_once.page_size,
                  qb_schedule_once.window_on, qb_schedule_once.execution_date, qb_schedule_once.connection);
   RAISE NOTICE 'job % loads % at %', id, raw._qb_entity(qb_schedule_once.entity), minute;

@@ -41,7 +41,7 @@ BEGIN
     RAISE EXCEPTION 'schema "%" does not exist', place
       USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema of the old tables: -v schema=NAME.';
   END IF;
-  IF old <> 'qbo_raw_owner' AND NOT EXISTS (
+  IF (old <> 'qbo_raw_owner' OR place = 'raw') AND NOT EXISTS (
        SELECT FROM pg_roles o, pg_database d
         WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba)) THEN
     EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', place);
@@ -57,6 +57,7 @@ BEGIN
     CREATE EXTENSION qbo_raw;
     INSERT INTO did ("table", did) VALUES (place || '.*', 'extension qbo_raw created');
   END IF;
+  -- What is done to the tables is done as their owner, whose indexes take the right to create; it is taken back below.
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', place);
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', place);
 END
@@ -131,6 +132,11 @@ BEGIN
           said := said || format('%s may still read it', t.owner);
         END IF;
       END IF;
+      FOR r IN SELECT p.relid::regclass AS part FROM pg_partition_tree(t.rel) p JOIN pg_class c ON c.oid = p.relid
+                WHERE p.level > 0 AND c.relowner <> 'qbo_raw_owner'::regrole LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO qbo_raw_owner', r.part);
+        said := said || format('its partition %s belongs to qbo_raw_owner now', r.part);
+      END LOOP;
       IF NOT has_table_privilege('qbo_raw_reader', t.rel, 'SELECT') THEN
         EXECUTE format('GRANT SELECT ON %s TO qbo_raw_reader', t.rel);
         said := said || 'qbo_raw_reader may read it'::text;
@@ -236,9 +242,9 @@ BEGIN
         ELSIF n > 0 THEN
           EXECUTE format($q$
             DELETE FROM %s d USING (
-              SELECT ctid, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
-                       ingested_at_utc DESC NULLS LAST, ctid DESC) AS place FROM %1$s) o
-             WHERE o.ctid = d.ctid AND o.place > 1$q$, t.rel);
+              SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
+                       ingested_at_utc DESC NULLS LAST, tableoid, ctid DESC) AS place FROM %1$s) o
+             WHERE o.part = d.tableoid AND o.at = d.ctid AND o.place > 1$q$, t.rel);
           said := said || format('%s older copies of records deleted', n);
         END IF;
         SELECT conname INTO r FROM pg_constraint WHERE conrelid = t.rel AND contype = 'p';
@@ -262,11 +268,11 @@ BEGIN
           UPDATE %s AS d SET error_message = CASE WHEN o.good THEN error_message ELSE coalesce(error_message, 'the pipeline said: ' || coalesce(status, 'nothing')) END,
                         error_code = CASE WHEN o.good THEN error_code ELSE coalesce(error_code, 'earlier_pipeline') END,
                         status = CASE WHEN o.good THEN 'success' ELSE 'error' END, attempt = o.attempt
-            FROM (SELECT ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), ctid) AS attempt,
+            FROM (SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), tableoid, ctid) AS attempt,
                          CASE WHEN status IS NULL THEN %L AND error_message IS NULL
                               ELSE lower(status) IN ('success', 'succeeded', 'successful', 'ok', 'done', 'completed', 'complete', 'exito', 'éxito') END AS good
                     FROM %1$s) o
-           WHERE o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
+           WHERE o.part = d.tableoid AND o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
           t.rel, 'status' = ANY (added));
         IF 'started_at' = ANY (added) THEN
           -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
@@ -300,6 +306,9 @@ BEGIN
       END;
     END;
   END LOOP;
+  IF (SELECT nspowner <> 'qbo_raw_owner'::regrole FROM pg_namespace WHERE nspname = place) THEN
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM qbo_raw_owner', place);
+  END IF;
   IF NOT EXISTS (SELECT FROM did WHERE "table" NOT LIKE '%.*') THEN
     INSERT INTO did ("table", did) VALUES (place || '.*', 'has no table of an entity');
   END IF;

@@ -3,7 +3,7 @@
 //! parameters. So nothing that a user types can become SQL.
 
 use crate::domain::entity::Entity;
-use pgrx::spi::quote_qualified_identifier;
+use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 
 /// Where the tables of an entity are: the target schema of its connection and the entity's name.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -54,15 +54,25 @@ impl Statement {
         Statement(text.to_owned())
     }
 
-    /// A statement in which `%data`, `%report` and `%rejects` stand for the tables of `target`.
+    /// A statement in which `%data`, `%report` and `%rejects` stand for the tables of `target`, `%schema` for their schema.
+    /// What was filled in is not looked at again: a schema may be called like a placeholder.
     pub fn on(template: &'static str, target: &Target) -> Self {
-        let name = |table: String| quote_qualified_identifier(target.schema.as_str(), table.as_str());
-        Statement(
-            template
-                .replace("%data", &name(target.data()))
-                .replace("%report", &name(target.report()))
-                .replace("%rejects", &name(target.rejects())),
-        )
+        let table = |table: String| quote_qualified_identifier(target.schema.as_str(), table.as_str());
+        let names = [
+            ("data", table(target.data())),
+            ("report", table(target.report())),
+            ("rejects", table(target.rejects())),
+            ("schema", quote_identifier(target.schema.as_str())),
+        ];
+        let mut pieces = template.split('%');
+        let mut text = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            match names.iter().find_map(|(word, name)| Some((name, piece.strip_prefix(word)?))) {
+                Some((name, rest)) => text.extend([name, rest]),
+                None => text.extend(["%", piece]),
+            }
+        }
+        Statement(text)
     }
 
     /// The finished text.

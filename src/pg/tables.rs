@@ -197,18 +197,19 @@ fn ensure_one(
         return Ok(owner);
     }
     let maker = role("qbo_raw_owner")?;
-    owner::run_as(maker, || {
+    let lz4 = columns == DATA && has_lz4()?;
+    let make = || {
         for text in create {
             spi::run(&Statement::on(text, target), &[])?;
         }
-        if columns.len() == DATA.len() && columns == DATA && has_lz4()? {
-            spi::run(
-                &Statement::on("ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4", target),
-                &[],
-            )?;
+        if lz4 {
+            let compress =
+                Statement::on("ALTER TABLE %data ALTER COLUMN payload SET COMPRESSION lz4", target);
+            spi::run(&compress, &[])?;
         }
         Ok(())
-    })?;
+    };
+    owner::with_create(target, || owner::run_as(maker, make))?;
     Ok(maker)
 }
 

@@ -45,8 +45,8 @@ fn purge_reports(
             WHERE o.finished_at OPERATOR(pg_catalog.<) $1
               AND NOT EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) o.run_id
                                                         AND r.status IN ('queued', 'running'))
-           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'updated') AS d
-           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'created') AS d)",
+           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'updated'::text, NULL::date, NULL::date) AS d
+           EXCEPT SELECT d.report_id FROM raw._qb_days($2, $3, 'created'::text, NULL::date, NULL::date) AS d)",
         &tables.target,
     );
     // Code of the owner runs here: a predicate of an index while the statement is planned, a trigger for each row.
@@ -76,8 +76,10 @@ fn purge_runs(
     let unspoken = owner::run_as(tables.report_owner, || {
         spi::read(&unspoken, &[ended.into()], |row| row.need::<i64>(1))
     })?;
+    // Somebody may have resumed one meanwhile.
     let delete = Statement::fixed(
-        "DELETE FROM raw.qb_run AS r WHERE r.run_id OPERATOR(pg_catalog.=) ANY ($1) RETURNING r.run_id",
+        "DELETE FROM raw.qb_run AS r
+          WHERE r.run_id OPERATOR(pg_catalog.=) ANY ($1) AND r.status NOT IN ('queued', 'running') RETURNING r.run_id",
     );
     let deleted = spi::write(&delete, &[unspoken.into()], |row| row.get::<i64>(1))?;
     Ok(deleted.len())

@@ -256,3 +256,30 @@ fn a_table_that_cannot_be_adopted_is_left_as_it_was_and_said() {
     }
     db.check_equal("customers", "Customer");
 }
+
+#[test]
+fn rows_of_other_partitions_at_the_same_place_stay_as_they_are() {
+    let db = left_by_a_pipeline(
+        "CREATE TABLE raw.qb_items (id TEXT NOT NULL, payload JSONB, ingested_at_utc TIMESTAMPTZ) PARTITION BY RANGE (id);
+         CREATE TABLE raw.items_low PARTITION OF raw.qb_items FOR VALUES FROM (MINVALUE) TO ('m');
+         CREATE TABLE raw.items_high PARTITION OF raw.qb_items FOR VALUES FROM ('m') TO (MAXVALUE);
+         INSERT INTO raw.qb_items VALUES ('a', '{}', '2025-10-01'), ('a', '{}', '2025-10-02'), ('x', '{}', '2025-10-01'), ('y', '{}', '2025-10-01');
+         CREATE TABLE raw.backfill_report_items (report_id BIGSERIAL, chunk_start TIMESTAMPTZ, chunk_end TIMESTAMPTZ, rows INTEGER,
+           status TEXT, error TEXT, created_at TIMESTAMPTZ) PARTITION BY RANGE (chunk_start);
+         CREATE TABLE raw.july PARTITION OF raw.backfill_report_items FOR VALUES FROM ('2025-07-01') TO ('2025-08-01');
+         CREATE TABLE raw.august PARTITION OF raw.backfill_report_items FOR VALUES FROM ('2025-08-01') TO ('2025-09-01');
+         INSERT INTO raw.backfill_report_items (chunk_start, chunk_end, rows, status, error, created_at) VALUES
+           ('2025-07-07', '2025-07-14', 3, 'ok', NULL, '2025-10-01'), ('2025-08-07', '2025-08-14', 0, 'failed', 'HTTP 500', '2025-10-01')",
+    );
+    let (ok, lines, errors) = adopt(&db, &["keep=newest"]);
+    assert!(ok, "{errors}\n{}", lines.join("\n"));
+    has(&lines, "raw.qb_items|1 older copies of records deleted");
+    let left = "SELECT id, ingested_at_utc::date FROM raw.qb_items ORDER BY 1";
+    assert_eq!(db.rows(left), [["a", "2025-10-02"], ["x", "2025-10-01"], ["y", "2025-10-01"]]);
+    has(&lines, "raw.backfill_report_items|2 reports taken over: 1 success, 1 error");
+    let reports =
+        "SELECT status, attempt, error_message FROM raw.backfill_report_items ORDER BY window_start";
+    assert_eq!(db.rows(reports), [["success", "1", ""], ["error", "1", "HTTP 500"]]);
+    let held = "SELECT has_schema_privilege('qbo_raw_owner', 'raw', 'CREATE')";
+    assert_eq!(db.value(held), "f", "it was lent");
+}

@@ -194,7 +194,8 @@ fn a_tick_renews_a_token_that_nobody_uses() {
     wait_until("the worker left", seconds(30), || !db.has_worker());
     assert_eq!(db.number("SELECT raw.qb_tick()"), 0, "nothing to do");
     let redeemed = db.sim.redemptions();
-    db.exec("UPDATE raw.qb_config SET refresh_expires_at = now() + interval '49 days'");
+    let used = "refreshed_at = now() - interval '25 hours'";
+    db.exec(&format!("UPDATE raw.qb_config SET refresh_expires_at = now() + interval '49 days', {used}"));
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
     wait_until("it is renewed", seconds(5), || db.sim.redemptions() == redeemed + 1);
     wait_until("and stored", seconds(5), || {
@@ -205,7 +206,7 @@ fn a_tick_renews_a_token_that_nobody_uses() {
 
     // An outage is not asked again at every tick.
     db.sim.fault(When::Token, Fault::named("400").unwrap_or_else(|| Fault::status(400, "{}")));
-    db.exec("UPDATE raw.qb_config SET refresh_expires_at = now() + interval '3 days'");
+    db.exec(&format!("UPDATE raw.qb_config SET refresh_expires_at = now() + interval '3 days', {used}"));
     assert_eq!(
         db.value("SELECT attention FROM raw.qb_secrets WHERE name = 'refresh_token'"),
         "ends in 2 days unless it is used: does raw.qb_tick run?"
@@ -226,6 +227,28 @@ fn a_tick_renews_a_token_that_nobody_uses() {
         db.value("SELECT attention FROM raw.qb_secrets WHERE name = 'refresh_token'"),
         "ends for good in 10 days: authorize the company again, raw.qb_authorize_url"
     );
+}
+
+#[test]
+fn a_token_that_stays_near_its_end_is_renewed_once_a_day() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    db.backfill("items");
+    wait_until("the worker left", seconds(30), || !db.has_worker());
+    // As an answer does that names no end, or one that is cut off by the end for good.
+    db.exec(
+        "CREATE SCHEMA near;
+         CREATE FUNCTION near.stays() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN NEW.refresh_expires_at := now() + interval '7 days'; RETURN NEW; END $$;
+         CREATE TRIGGER z BEFORE UPDATE ON raw.qb_config FOR EACH ROW EXECUTE FUNCTION near.stays();
+         UPDATE raw.qb_config SET refreshed_at = now() - interval '25 hours'",
+    );
+    let redeemed = db.sim.redemptions();
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+    wait_until("it is renewed", seconds(10), || db.sim.redemptions() > redeemed);
+    wait_until("the worker left", seconds(10), || !db.has_worker());
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 0);
+    assert_eq!(db.sim.redemptions(), redeemed + 1);
 }
 
 #[test]

@@ -135,7 +135,10 @@ fn code_on_the_tables_runs_as_their_owner_in_every_way() {
         if plant.contains("EVENT") {
             db.exec(plant)
         } else {
-            as_owner(&db, plant)
+            // An index takes the right to create, which the owner does not have for good.
+            db.exec("GRANT CREATE ON SCHEMA raw TO qbo_raw_owner");
+            as_owner(&db, plant);
+            db.exec("REVOKE CREATE ON SCHEMA raw FROM qbo_raw_owner");
         }
         as_owner(&db, "DELETE FROM raw.qb_invoices");
         db.exec("TRUNCATE evil.loot");
@@ -271,4 +274,58 @@ fn overloads_in_public_and_in_the_temporary_schema_are_not_taken() {
     assert!(taken.is_empty(), "{taken:?}");
     assert_eq!(refused(&mut mallory, "SELECT * FROM raw.qb_config").sqlstate, "42501");
     db.check_equal("invoices", "Invoice");
+}
+
+#[test]
+fn no_function_of_the_owner_of_the_tables_is_taken_for_one_of_ours() {
+    let server = Server::private("");
+    let db = scene(&server);
+    db.backfill("invoices");
+    let mut keeper = db.client_as("keeper");
+    keeper.batch_execute("SET ROLE qbo_raw_owner").unwrap();
+    for create in
+        ["FUNCTION raw.x() RETURNS int LANGUAGE sql AS 'SELECT 1'", "TABLE raw.x ()", "TYPE raw.x AS ()"]
+    {
+        assert_eq!(refused(&mut keeper, &format!("CREATE {create}")).sqlstate, "42501", "{create}");
+    }
+
+    // Who had the right once has them still: they match values, and literals, better than ours would.
+    let days = "TABLE (day date, status text, report_id bigint, run_id bigint, error_code text)";
+    for (name, arguments, result, last) in [
+        ("_qb_bar", "int, int, int", "text", "NULL"),
+        ("_qb_bar", "bigint, int, int", "text", "NULL"),
+        ("_qb_clock", "numeric", "text", "NULL"),
+        ("_qb_days", "text, text, text", days, ""),
+        ("_qb_fire", "text, text, text, text, text, text, text, text, text, text", "bigint", "NULL"),
+    ] {
+        db.exec(&format!(
+            "CREATE FUNCTION raw.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
+               $$ BEGIN PERFORM evil.act('{name}'); RETURN {last}; END $$;
+             ALTER FUNCTION raw.{name}({arguments}) OWNER TO qbo_raw_owner"
+        ));
+    }
+    for again in [false, true] {
+        if again {
+            db.exec("DROP EXTENSION qbo_raw; CREATE EXTENSION qbo_raw");
+            db.connect_company();
+        }
+        let run = db.queue("invoices");
+        for call in [
+            &format!("CALL raw.qb_wait({run})"),
+            "SELECT * FROM raw.qb_coverage('invoices')",
+            "SELECT * FROM raw.qb_gaps('invoices')",
+            "SELECT raw.qb_fill_gaps('invoices', '2025-07-01', '2025-07-02')",
+            "SELECT raw.qb_retry_failed('invoices'), raw.qb_purge_reports('1 year')",
+            "SELECT * FROM raw.qb_verify('invoices', '2025-07-01', '2025-07-02')",
+            "SELECT * FROM raw.qb_check()",
+            "SELECT * FROM raw.qb_progress, raw.qb_history",
+        ] {
+            db.exec(call);
+            let taken = db.rows("SELECT DISTINCT how, who FROM evil.loot");
+            assert!(taken.is_empty(), "{call}: {taken:?}");
+        }
+        let bound = "SELECT p.oid::regprocedure FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+                      WHERE p.proowner = 'qbo_raw_owner'::regrole";
+        assert!(db.rows(bound).is_empty(), "{:?}", db.rows(bound));
+    }
 }

@@ -290,7 +290,7 @@ fn maintenance_beside_a_run_is_waited_for() {
 /// A table that somebody made beforehand: how, the word of the error or none, how it is mended.
 const BEFOREHAND: &[(&str, &str, &str)] = &[
     (
-        "SET ROLE qbo_raw_owner; CREATE TABLE raw.qb_invoices (id int PRIMARY KEY, payload text)",
+        "CREATE TABLE raw.qb_invoices (id int PRIMARY KEY, payload text); ALTER TABLE raw.qb_invoices OWNER TO qbo_raw_owner",
         "target_incompatible",
         "DROP TABLE raw.qb_invoices",
     ),
@@ -317,12 +317,12 @@ const BEFOREHAND: &[(&str, &str, &str)] = &[
         "DROP TABLE raw.backfill_report_invoices",
     ),
     (
-        "SET ROLE qbo_raw_owner; CREATE TABLE raw.qb_rejects (run_id bigint)",
+        "CREATE TABLE raw.qb_rejects (run_id bigint); ALTER TABLE raw.qb_rejects OWNER TO qbo_raw_owner",
         "target_incompatible",
         "DROP TABLE raw.qb_rejects",
     ),
     (
-        "SET ROLE qbo_raw_owner; CREATE TABLE raw.qb_invoices (LIKE raw.made INCLUDING DEFAULTS, PRIMARY KEY (id, ingested_at_utc)) PARTITION BY RANGE (ingested_at_utc)",
+        "CREATE TABLE raw.qb_invoices (LIKE raw.made INCLUDING DEFAULTS, PRIMARY KEY (id, ingested_at_utc)) PARTITION BY RANGE (ingested_at_utc); ALTER TABLE raw.qb_invoices OWNER TO qbo_raw_owner",
         "target_incompatible",
         "DROP TABLE raw.qb_invoices",
     ),
@@ -360,7 +360,7 @@ fn a_partitioned_table_a_temporary_one_and_one_without_a_log() {
     // Partitioned by the key: the same to whoever writes.
     db.backfill("items");
     db.exec(
-        "SET ROLE qbo_raw_owner;
+        "GRANT CREATE ON SCHEMA raw TO qbo_raw_owner; SET ROLE qbo_raw_owner;
          CREATE TABLE raw.qb_invoices (LIKE raw.qb_items INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
          CREATE TABLE raw.qb_invoices_0 PARTITION OF raw.qb_invoices FOR VALUES WITH (MODULUS 2, REMAINDER 0);
          CREATE TABLE raw.qb_invoices_1 PARTITION OF raw.qb_invoices FOR VALUES WITH (MODULUS 2, REMAINDER 1)",

@@ -193,3 +193,57 @@ fn two_companies_do_not_touch_each_other() {
     let twice = db.refused("SELECT raw.qb_connect('99', 'a', 'b', 'c', 'production', 'third')");
     assert_eq!(twice.sqlstate, "23505");
 }
+
+#[test]
+fn a_schema_may_be_called_like_a_placeholder() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    db.exec("SELECT raw.qb_connect(target_schema => 'a%report %rejects\"%schema')");
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    db.check_equal_in("\"a%report %rejects\"\"%schema\"", &db.sim, "invoices", "Invoice");
+}
+
+#[test]
+fn a_run_that_is_resumed_while_old_runs_are_purged_stays() {
+    let db = Database::new();
+    let run = db.backfill("invoices");
+    wait_until("the worker left", seconds(30), || !db.has_worker());
+    db.exec("DELETE FROM raw.backfill_report_invoices; UPDATE raw.qb_run SET status = 'partial', windows_done = 0, finished_at = '2020-01-01'");
+    let mut resumes = db.client();
+    resumes.batch_execute(&format!("BEGIN; SELECT raw.qb_resume({run})")).unwrap();
+    std::thread::scope(|scope| {
+        let purge = scope.spawn(|| db.value("SELECT raw.qb_purge_reports('1 year')"));
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^SELECT raw.qb_purge' AND wait_event_type = 'Lock'";
+        wait_until("the purge meets it", seconds(30), || db.number(waits) == 1);
+        resumes.batch_execute("COMMIT").unwrap();
+        assert!(purge.join().unwrap().contains(" 0 runs deleted"));
+    });
+    assert_eq!(db.ended(run), "success");
+    db.check_equal("invoices", "Invoice");
+}
+
+#[test]
+fn run_ids_go_on_behind_every_report_table_that_a_worker_would_use() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    db.exec("CREATE ROLE deputy; GRANT qbo_raw_owner TO deputy; GRANT USAGE ON SCHEMA raw TO deputy");
+    for (place, make) in [
+        "ALTER TABLE raw.backfill_report_items OWNER TO deputy",
+        "ALTER TABLE raw.backfill_report_items RENAME TO old;
+         CREATE TABLE raw.backfill_report_items (LIKE raw.old) PARTITION BY RANGE (window_start);
+         CREATE TABLE raw.part PARTITION OF raw.backfill_report_items DEFAULT;
+         INSERT INTO raw.backfill_report_items SELECT * FROM raw.old;
+         ALTER TABLE raw.backfill_report_items OWNER TO qbo_raw_owner; ALTER TABLE raw.old OWNER TO postgres",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let last = db.backfill("items");
+        db.exec(make);
+        db.exec("DROP EXTENSION qbo_raw; CREATE EXTENSION qbo_raw");
+        db.connect_company();
+        let next = db.number("SELECT nextval('raw.qb_run_run_id_seq')");
+        assert!(next > last, "{place}: {next} after {last}");
+    }
+}

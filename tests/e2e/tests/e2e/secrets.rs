@@ -201,3 +201,41 @@ fn no_secret_shows_up_anywhere() {
     let found: Vec<_> = seen.0.iter().filter_map(|(place, text)| Some((leaks(text)?, place))).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
+
+#[test]
+fn what_the_config_table_refuses_is_said_without_its_row() {
+    let server = Server::private("log_error_verbosity = verbose");
+    let db = Database::on(&server, Options::default());
+    db.backfill("items");
+    db.exec("INSERT INTO raw.qb_config (connection, target_schema) VALUES ('other', 'other')");
+    let filled = "SELECT attname FROM pg_attribute WHERE attrelid = 'raw.qb_config'::regclass AND attnum > 0 AND attnotnull";
+    let filled = db.rows(filled).concat();
+    assert!(filled.len() >= 6, "{filled:?}");
+    let mut wrong: Vec<_> =
+        ["client_id = 'with blanks'", "page_size = 0", "connection = 'other'", "target_schema = 'other'"]
+            .map(|set| (set.to_owned(), String::new(), set.split(' ').next().unwrap().to_owned()))
+            .into();
+    for column in &filled {
+        // Another row with the same secrets, which lacks the value.
+        let (name, value) = if column == "connection" { ("", "") } else { (", connection", ", 'third'") };
+        let insert = format!(
+            "INSERT INTO raw.qb_config (client_secret, refresh_token, {column}{name}) OVERRIDING SYSTEM VALUE
+             SELECT client_secret, refresh_token, NULL{value} FROM raw.qb_config WHERE client_secret IS NOT NULL"
+        );
+        wrong.push((format!("{column} = NULL"), insert, column.clone()));
+    }
+    for (set, insert, column) in wrong {
+        let update = format!("UPDATE raw.qb_config SET {set} WHERE connection = 'default'");
+        for statement in [update, insert].into_iter().filter(|statement| !statement.is_empty()) {
+            let said = db.refused(&statement);
+            let told = [said.message, said.detail, said.hint].concat();
+            assert!(told.contains(&column), "{statement}: {told}");
+            let leak = db.canaries().into_iter().find(|canary| told.contains(canary));
+            assert_eq!(leak, None, "{statement}: {told}");
+        }
+    }
+    let log = db.log();
+    assert!(log.contains("auth_state"), "{log}");
+    assert!(!log.contains("Failing row"), "{log}");
+    assert!(!db.canaries().iter().any(|canary| log.contains(canary)), "{log}");
+}

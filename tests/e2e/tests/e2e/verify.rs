@@ -353,9 +353,9 @@ fn the_doctor_finds_what_is_wrong() {
     db.sim.fault(When::Always, Fault::named("403").unwrap());
     assert_eq!(wrong(&db), [["query", "t"], ["after a restart", "t"]]);
     db.sim.clear_faults();
-    db.exec("REVOKE CREATE ON SCHEMA raw FROM qbo_raw_owner");
+    db.exec("REVOKE USAGE ON SCHEMA raw FROM qbo_raw_owner, qbo_raw_reader");
     assert_eq!(wrong(&db)[0], ["schema", "t"]);
-    db.exec("GRANT CREATE ON SCHEMA raw TO qbo_raw_owner");
+    db.exec("GRANT USAGE ON SCHEMA raw TO qbo_raw_owner, qbo_raw_reader");
     db.sim.revoke_tokens();
     db.sim.expire_access_tokens();
     db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
