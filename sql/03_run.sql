@@ -70,30 +70,3 @@ SELECT pg_catalog.pg_extension_config_dump('raw.qb_usage', '');
 
 REVOKE ALL ON raw.qb_run, raw.qb_pace, raw.qb_usage FROM PUBLIC;
 REVOKE ALL ON SEQUENCE raw.qb_run_run_id_seq FROM PUBLIC;
-
--- Report tables outlive the extension: run ids go on behind the highest that any of them names, so that an old report row
--- is never taken for one of a new run. Which tables these are is what the worker's look at them says (src/pg/tables.rs).
-DO $$
-DECLARE
-  report pg_catalog.text;
-  last pg_catalog.int8;
-  highest pg_catalog.int8 := 0;
-BEGIN
-  FOR report IN
-    SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END OPERATOR(pg_catalog.||) c.oid::pg_catalog.regclass::pg_catalog.text
-      FROM pg_catalog.pg_class c
-      JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) c.relowner
-      JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
-     WHERE c.relname OPERATOR(pg_catalog.~~) 'backfill\_report\_%' AND c.relkind IN ('r', 'p')
-       AND a.attname OPERATOR(pg_catalog.=) 'run_id' AND a.atttypid OPERATOR(pg_catalog.=) 'pg_catalog.int8'::pg_catalog.regtype
-       AND (o.rolname OPERATOR(pg_catalog.=) 'qbo_raw_owner'
-            OR (NOT o.rolsuper AND pg_catalog.pg_has_role(o.oid, 'qbo_raw_owner', 'MEMBER')))
-  LOOP
-    EXECUTE pg_catalog.format('SELECT pg_catalog.max(run_id) FROM %s', report) INTO last;
-    highest := GREATEST(highest, coalesce(last, 0));
-  END LOOP;
-  IF highest OPERATOR(pg_catalog.>) 0 THEN
-    PERFORM pg_catalog.setval('raw.qb_run_run_id_seq', highest);
-  END IF;
-END
-$$;

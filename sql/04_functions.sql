@@ -108,3 +108,21 @@ REVOKE ALL ON FUNCTION
   raw.qb_authorize_url(text, text), raw.qb_authorize(text), raw.qb_disconnect(text),
   raw._qb_count(text, date, date, int, text, text, boolean), raw._qb_probe(text), raw._qb_purge_before(timestamptz),
   raw._qb_entity(text), raw.qb_cancel(bigint), raw.qb_tick(), raw._qb_wait_may(), raw._qb_catalogue(), raw._qb_instant(text) FROM PUBLIC;
+
+-- Report tables outlive the extension: run ids go on behind the highest that any of them names, so that an old report row
+-- is never taken for one of a new run. What code such a table has runs as its owner, so Rust has to look; once is enough.
+CREATE FUNCTION raw._qb_last_run() RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'qb_last_run_wrapper';
+
+DO $$
+DECLARE
+  last pg_catalog.int8 := raw._qb_last_run();
+BEGIN
+  IF last OPERATOR(pg_catalog.>) 0 THEN
+    PERFORM pg_catalog.setval('raw.qb_run_run_id_seq', last);
+  END IF;
+END
+$$;
+
+DROP FUNCTION raw._qb_last_run();

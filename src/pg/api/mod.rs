@@ -6,6 +6,7 @@ mod authorize;
 mod backfill;
 mod cancel;
 mod entities;
+mod last_run;
 mod purge;
 mod resume;
 mod tick;

@@ -174,6 +174,25 @@ fn code_on_the_tables_runs_as_their_owner_in_every_way() {
 }
 
 #[test]
+fn code_on_a_report_table_gains_nothing_from_whoever_makes_the_extension() {
+    let server = Server::private("");
+    let db = scene(&server);
+    let run = db.backfill("invoices");
+    db.exec("GRANT CREATE ON SCHEMA raw TO qbo_raw_owner");
+    as_owner(
+        &db,
+        "CREATE INDEX ON raw.backfill_report_invoices (run_id) WHERE evil.spy('report predicate', 1) = 1",
+    );
+    db.exec("DROP EXTENSION qbo_raw; TRUNCATE evil.loot");
+    db.exec("CREATE EXTENSION qbo_raw");
+    nothing_gained(&db, "CREATE EXTENSION");
+    assert!(db.number("SELECT count(*) FROM evil.loot") > 0, "did the code run at all?");
+    db.connect_company();
+    assert_eq!(db.backfill("items"), run + 1, "it looked, and goes on behind the old reports");
+    db.exec("DROP SCHEMA evil CASCADE");
+}
+
+#[test]
 fn code_that_would_run_at_another_time_is_refused() {
     let server = Server::private("");
     let db = scene(&server);
