@@ -8,9 +8,13 @@ use crate::error::{Error, Result};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::PgOid;
 use pgrx::prelude::*;
-use pgrx::spi::{OwnedPreparedStatement, SpiError, SpiHeapTupleData, SpiTupleTable};
+use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiError, SpiHeapTupleData, SpiTupleTable};
 use pgrx::{FromDatum, IntoDatum};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 
 /// One row of an answer.
 pub struct Row<'a>(SpiHeapTupleData<'a>);
@@ -38,7 +42,13 @@ pub fn read<T>(
     args: &[DatumWithOid],
     map: impl FnMut(Row) -> Result<T>,
 ) -> Result<Vec<T>> {
-    Spi::connect(|client| rows(client.select(statement.text(), None, args), map))
+    Spi::connect(|client| {
+        let table = match plan(client, statement, args)? {
+            Some(plan) => client.select(&plan.statement, None, args),
+            None => client.select(statement.text(), None, args),
+        };
+        rows(table.map_err(misused)?, map)
+    })
 }
 
 /// The first row of such a statement, if there is one.
@@ -56,36 +66,68 @@ pub fn write<T>(
     args: &[DatumWithOid],
     map: impl FnMut(Row) -> Result<T>,
 ) -> Result<Vec<T>> {
-    Spi::connect_mut(|client| rows(client.update(statement.text(), None, args), map))
+    Spi::connect_mut(|client| rows(change(client, statement, args)?, map))
 }
 
 /// Runs a changing statement; the number of rows it touched.
 pub fn run(statement: &Statement, args: &[DatumWithOid]) -> Result<usize> {
-    Spi::connect_mut(|client| client.update(statement.text(), None, args).map(|t| t.len()).map_err(misused))
+    Spi::connect_mut(|client| Ok(change(client, statement, args)?.len()))
 }
 
-/// A statement that is planned once and used for many transactions.
-pub struct Prepared(OwnedPreparedStatement);
-
-impl Prepared {
-    /// Prepares `statement` with parameters of these types.
-    pub fn new(statement: &Statement, types: &[PgOid]) -> Result<Self> {
-        Spi::connect_mut(|client| {
-            Ok(Prepared(client.prepare_mut(statement.text(), types).map_err(misused)?.keep()))
-        })
-    }
-
-    /// Rows that the statement returns.
-    pub fn write<T>(&self, args: &[DatumWithOid], map: impl FnMut(Row) -> Result<T>) -> Result<Vec<T>> {
-        Spi::connect_mut(|client| rows(client.update(&self.0, None, args), map))
-    }
+fn change<'conn>(
+    client: &mut SpiClient<'conn>,
+    statement: &Statement,
+    args: &[DatumWithOid],
+) -> Result<SpiTupleTable<'conn>> {
+    let table = match plan(client, statement, args)? {
+        Some(plan) => client.update(&plan.statement, None, args),
+        None => client.update(statement.text(), None, args),
+    };
+    table.map_err(misused)
 }
 
-fn rows<T>(
-    table: std::result::Result<SpiTupleTable, SpiError>,
-    mut map: impl FnMut(Row) -> Result<T>,
-) -> Result<Vec<T>> {
-    table.map_err(misused)?.map(|row| map(Row(row))).collect()
+/// A statement that was prepared, for parameters of these types.
+struct Plan {
+    statement: OwnedPreparedStatement,
+    types: Vec<pg_sys::Oid>,
+}
+
+/// So many are kept: those of the worker itself, and those on the tables of some entities.
+const MOST_PLANS: usize = 128;
+
+thread_local! {
+    /// Nothing is freed when the process ends: PostgreSQL has put its memory away by then.
+    static PLANS: ManuallyDrop<RefCell<HashMap<String, Rc<Plan>>>> = ManuallyDrop::new(RefCell::new(HashMap::new()));
+}
+
+/// The worker asks the same few questions for each window, so it has them prepared. PostgreSQL plans them anew when a table
+/// changes. A session of somebody else asks once, and keeps nothing of ours.
+fn plan(client: &SpiClient, statement: &Statement, args: &[DatumWithOid]) -> Result<Option<Rc<Plan>>> {
+    // SAFETY: reads a variable that is set when the process begins.
+    if unsafe { pg_sys::MyBgworkerEntry.is_null() } || !statement.is_query() {
+        return Ok(None);
+    }
+    let is_of = |types: &[pg_sys::Oid]| types.iter().copied().eq(args.iter().map(|arg| arg.oid()));
+    let kept = PLANS.with(|plans| plans.borrow().get(statement.text()).cloned());
+    if let Some(plan) = kept.filter(|plan| is_of(&plan.types)) {
+        return Ok(Some(plan));
+    }
+    let types: Vec<pg_sys::Oid> = args.iter().map(|arg| arg.oid()).collect();
+    let oids: Vec<PgOid> = types.iter().copied().map(PgOid::from).collect();
+    let prepared = client.prepare(statement.text(), &oids).map_err(misused)?.keep();
+    let plan = Rc::new(Plan { statement: prepared, types });
+    PLANS.with(|plans| {
+        let mut plans = plans.borrow_mut();
+        if plans.len() >= MOST_PLANS {
+            plans.clear();
+        }
+        plans.insert(statement.text().to_owned(), plan.clone());
+    });
+    Ok(Some(plan))
+}
+
+fn rows<T>(table: SpiTupleTable, mut map: impl FnMut(Row) -> Result<T>) -> Result<Vec<T>> {
+    table.map(|row| map(Row(row))).collect()
 }
 
 /// SPI returns an error of its own only when it is used wrongly.

@@ -75,6 +75,12 @@ impl Statement {
         Statement(text)
     }
 
+    /// Whether it reads or changes rows, and is no command about something else.
+    pub fn is_query(&self) -> bool {
+        let text = self.0.trim_start();
+        ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"].iter().any(|verb| text.starts_with(verb))
+    }
+
     /// The finished text.
     pub fn text(&self) -> &str {
         &self.0

@@ -6,7 +6,7 @@ use super::owner;
 use super::report::{self, Attempt};
 use super::run::{self, Tally};
 use super::sift::{self, Unfit};
-use super::spi::{self, Prepared};
+use super::spi;
 use super::statement::Statement;
 use super::tables::Tables;
 use super::time;
@@ -15,7 +15,6 @@ use crate::domain::fault::Counters;
 use crate::error::{Error, Result};
 use crate::http::spool::{Batch, Spooled, SpooledReject};
 use chrono::{DateTime, Utc};
-use pgrx::pg_sys::{BuiltinOid, PgOid};
 
 /// The upsert of a page. `fresh` are the records that are new or differ from what is stored and are not older; only they
 /// reach the INSERT. ON CONFLICT repeats the test for a record that somebody else stored between the two. Which are new is
@@ -56,11 +55,11 @@ const PLANNING: &str = "
       FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'),
                    ('enable_mergejoin', 'off'), ('jit', 'off'), ('work_mem', '16MB')) AS s (name, setting)";
 
-/// Stores windows of one entity; keeps its statement prepared from window to window.
+/// Stores windows of one entity.
 pub struct Store {
     tables: Tables,
     connection: String,
-    upsert: Option<Prepared>,
+    upsert: Statement,
 }
 
 /// A window that was fetched whole.
@@ -91,7 +90,8 @@ struct Stamp<'a> {
 impl Store {
     /// A store for these tables.
     pub fn new(tables: Tables, connection: &str) -> Self {
-        Store { tables, connection: connection.to_owned(), upsert: None }
+        let upsert = Statement::on(UPSERT, &tables.target);
+        Store { tables, connection: connection.to_owned(), upsert }
     }
 
     /// The tables it writes to.
@@ -101,7 +101,7 @@ impl Store {
 
     /// Stores a window and commits. When PostgreSQL cannot take a record as jsonb, that record is found and goes to the
     /// rejects; the rest of the window is stored.
-    pub fn window(&mut self, fetched: &mut Fetched) -> Result<Tally> {
+    pub fn window(&self, fetched: &mut Fetched) -> Result<Tally> {
         match spi::interruptible(|| self.in_transaction(fetched, &[])) {
             Err(error) if sift::may_be_a_record(&error) => {
                 let unfit = sift::find(fetched.spool)?;
@@ -114,7 +114,7 @@ impl Store {
         }
     }
 
-    fn in_transaction(&mut self, fetched: &mut Fetched, unfit: &[Unfit]) -> Result<Tally> {
+    fn in_transaction(&self, fetched: &mut Fetched, unfit: &[Unfit]) -> Result<Tally> {
         let mut tally = Tally::requests(&fetched.counters);
         let ingested = fetched.execution_date.unwrap_or_else(time::now);
         let stamp = Stamp { attempt: fetched.attempt, ingested, page_size: fetched.page_size };
@@ -137,7 +137,7 @@ impl Store {
         Ok(tally)
     }
 
-    fn batch(&mut self, stamp: &Stamp, batch: Batch, unfit: &[&Unfit], tally: &mut Tally) -> Result<()> {
+    fn batch(&self, stamp: &Stamp, batch: Batch, unfit: &[&Unfit], tally: &mut Tally) -> Result<()> {
         let Batch { page, request, again, mut ids, mut raws, mut rejects } = batch;
         if !unfit.is_empty() {
             for (place, (id, raw)) in ids.iter().zip(raws.iter()).enumerate() {
@@ -170,13 +170,7 @@ impl Store {
     }
 
     /// One statement; inserted and updated rows.
-    fn records(
-        &mut self,
-        stamp: &Stamp,
-        page: u32,
-        request: &str,
-        records: &mut Records,
-    ) -> Result<(i64, i64)> {
+    fn records(&self, stamp: &Stamp, page: u32, request: &str, records: &mut Records) -> Result<(i64, i64)> {
         let (chosen, inserted, updated) = self.upsert(stamp, page, request, records)?;
         if chosen == inserted + updated {
             return Ok((inserted, updated));
@@ -190,29 +184,13 @@ impl Store {
     }
 
     fn upsert(
-        &mut self,
+        &self,
         stamp: &Stamp,
         page: u32,
         request: &str,
         records: &mut Records,
     ) -> Result<(i64, i64, i64)> {
-        let upsert = &mut self.upsert;
-        let target = &self.tables.target;
         owner::run_as(self.tables.data_owner, || {
-            if upsert.is_none() {
-                let types = [
-                    BuiltinOid::TEXTARRAYOID,
-                    BuiltinOid::TEXTARRAYOID,
-                    BuiltinOid::TIMESTAMPTZOID,
-                    BuiltinOid::TIMESTAMPTZOID,
-                    BuiltinOid::TIMESTAMPTZOID,
-                    BuiltinOid::INT4OID,
-                    BuiltinOid::INT4OID,
-                    BuiltinOid::TEXTOID,
-                ];
-                *upsert = Some(Prepared::new(&Statement::on(UPSERT, target), &types.map(PgOid::BuiltIn))?);
-            }
-            let Some(prepared) = upsert else { return Ok((0, 0, 0)) };
             // They are set back when the role is.
             spi::read(&Statement::fixed(PLANNING), &[], |_| Ok(()))?;
             let args = [
@@ -225,7 +203,8 @@ impl Store {
                 i32::try_from(stamp.page_size).unwrap_or(i32::MAX).into(),
                 request.into(),
             ];
-            let counts = prepared.write(&args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
+            let counts =
+                spi::write(&self.upsert, &args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
             let (chosen, written, inserted): (i64, i64, i64) = counts.first().copied().unwrap_or_default();
             Ok((chosen, inserted, written - inserted))
         })
