@@ -16,7 +16,8 @@ CREATE FUNCTION raw.qb_verify(
   changed_since bigint,                         -- records that left the window since: changed again, or deleted
   verdict       text
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- To compile its statement takes longer than to run it, however many rows the planner expects of the functions in it.
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
   wrong int := 0;
