@@ -80,7 +80,7 @@ fi
 for ((round = 1; round <= rounds; round++)); do
   [ "$rounds" = 1 ] || before="round $round: "
   step "${before:-}the house, the pure core, HTTP, ${QBO_RAW_SEEDS:-10000} simulated runs" \
-    cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests
+    cargo test --quiet --release --no-fail-fast --package qbo_raw --no-default-features --features pg15 --tests -- --test-threads=8
   step "${before:-}the simulator" cargo test --quiet --no-fail-fast --package qbo_sim
   for version in "${versions[@]}"; do step "${before:-}end to end on PostgreSQL $version" end_to_end "$version"; done
   for version in "${struck[@]}"; do step "${before:-}chaos on PostgreSQL $version" chaos "$version"; done

@@ -1,6 +1,7 @@
 //! A database with the extension, a simulator of its own, and a connection between the two.
 
-use crate::{Server, seconds, wait_until};
+use crate::watch::equal;
+use crate::{Server, Watch, seconds, wait_until};
 use postgres::{Client, SimpleQueryMessage};
 use qbo_sim::{Options, Sim};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,17 +72,20 @@ impl<'a> Database<'a> {
             ("qbo_raw.requests_per_minute", "1000000"),
         ];
         settings.extend(ca_file.iter().map(|path| ("qbo_raw.ca_file", path.as_str())));
-        db.set_all(&settings);
-        db.connect_company();
+        let mut client = db.client();
+        db.set_in(&mut client, &settings);
+        db.connect_in(&mut client);
         db
     }
 
     /// Sets the connection up with the newest refresh token.
     pub fn connect_company(&self) {
+        self.connect_in(&mut self.client());
+    }
+
+    fn connect_in(&self, client: &mut Client) {
         let (realm, id, secret, token) = self.sim.credentials();
-        self.client()
-            .execute("SELECT raw.qb_connect($1, $2, $3, $4)", &[&realm, &id, &secret, &token])
-            .unwrap();
+        client.execute("SELECT raw.qb_connect($1, $2, $3, $4)", &[&realm, &id, &secret, &token]).unwrap();
     }
 
     /// Goes through the consent of the company, as a person with a browser does; the address the browser was sent back to.
@@ -116,11 +120,16 @@ impl<'a> Database<'a> {
 
     /// Several of them.
     pub fn set_all(&self, settings: &[(&str, &str)]) {
+        self.set_in(&mut self.client(), settings);
+    }
+
+    fn set_in(&self, client: &mut Client, settings: &[(&str, &str)]) {
         let one = |(setting, value): &(&str, &str)| {
             format!("ALTER DATABASE {} SET {setting} = '{value}';", self.name)
         };
         let all: String = settings.iter().map(one).collect();
-        self.server.sql(&self.name, &format!("LOAD 'qbo_raw'; {all}"));
+        client.batch_execute(&format!("LOAD 'qbo_raw'; {all}")).unwrap();
+        self.ask_anew();
     }
 
     /// A connection as the superuser.
@@ -138,11 +147,22 @@ impl<'a> Database<'a> {
         if let Err(error) = self.client().batch_execute(text) {
             panic!("{text}: {error:?}");
         }
+        self.ask_anew();
     }
 
-    /// All rows of a query, as text; NULL is empty.
+    /// All rows of a query, as text; NULL is empty. Until settings or statements are run, it is asked in a session that was
+    /// there before.
     pub fn rows(&self, text: &str) -> Vec<Vec<String>> {
-        rows(&mut self.client(), text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+        if !text.starts_with("SELECT") {
+            return rows(&mut self.client(), text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        }
+        let found = self.server.ask(&self.name, |client| rows(client, text));
+        found.unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    }
+
+    /// Ends the sessions that were asked: what follows is for new ones only, or is done only when nobody is there.
+    pub fn ask_anew(&self) {
+        self.server.end_sessions(&self.name);
     }
 
     /// The first value of a query, as text.
@@ -177,7 +197,7 @@ impl<'a> Database<'a> {
 
     /// For looking again and again.
     pub fn watch(&self) -> Watch<'_> {
-        Watch { db: self, client: None }
+        Watch::of(self)
     }
 
     /// Runs the whole range and expects it to succeed; the run's id.
@@ -230,27 +250,12 @@ impl<'a> Database<'a> {
 
     /// Checks what must hold after a success: every record of the company is stored, equal as jsonb, and nothing else.
     pub fn check_equal(&self, entity: &str, qbo: &str) {
-        self.check_equal_in("raw", &self.sim, entity, qbo);
+        self.watch().check_equal(entity, qbo);
     }
 
     /// The same for a company with its tables in another schema.
     pub fn check_equal_in(&self, schema: &str, sim: &Sim, entity: &str, qbo: &str) {
-        let mut client = self.client();
-        client.batch_execute("CREATE TEMP TABLE truth (id text PRIMARY KEY, payload jsonb)").unwrap();
-        let insert = client
-            .prepare("INSERT INTO truth SELECT * FROM unnest($1::text[], $2::text[]::jsonb[])")
-            .unwrap();
-        for ids in sim.ids(qbo).chunks(1_000) {
-            let records: Vec<String> = ids.iter().map(|id| sim.record(qbo, id).unwrap()).collect();
-            client.execute(&insert, &[&ids, &records]).unwrap();
-        }
-        let different = format!(
-            "SELECT count(*) FROM truth t FULL JOIN {schema}.qb_{entity} d USING (id) WHERE t.payload IS DISTINCT FROM d.payload"
-        );
-        let different = rows(&mut client, &different).unwrap();
-        assert_eq!(different, vec![vec!["0".to_owned()]], "records that are missing, invented or different");
-        let stored = rows(&mut client, &format!("SELECT count(*) FROM {schema}.qb_{entity}")).unwrap();
-        assert_eq!(stored, [[sim.count(qbo).to_string()]]);
+        equal(&mut self.client(), schema, sim, entity, qbo);
     }
 
     /// Checks that the report rows of a run tile its range and that their sums are those of the run.
@@ -292,53 +297,6 @@ impl<'a> Database<'a> {
     }
 }
 
-/// Looks again and again, on a connection that stays; on another one once the server went away meanwhile.
-pub struct Watch<'a> {
-    db: &'a Database<'a>,
-    client: Option<Client>,
-}
-
-impl Watch<'_> {
-    /// The first value of a query, as text.
-    pub fn value(&mut self, text: &str) -> String {
-        let seen = match self.client.as_mut().map(|client| rows(client, text)) {
-            Some(Ok(seen)) => seen,
-            Some(Err(error)) if !is_gone(&error) => panic!("{text}: {error:?}"),
-            _ => {
-                self.client = None;
-                rows(self.session(), text).unwrap_or_else(|error| panic!("{text}: {error:?}"))
-            }
-        };
-        seen.concat().into_iter().next().unwrap_or_default()
-    }
-
-    /// The connection itself, for more than looking.
-    pub fn session(&mut self) -> &mut Client {
-        self.client.get_or_insert_with(|| self.db.client())
-    }
-
-    /// Waits for a run to end; its status.
-    pub fn ended(&mut self, run: i64, at_most: Duration) -> String {
-        let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
-        let mut seen = String::new();
-        wait_until(&format!("run {run} ends"), at_most, || {
-            seen = self.value(&status);
-            !["queued", "running"].contains(&seen.as_str())
-        });
-        seen
-    }
-
-    /// The first value of a query, as a number.
-    pub fn number(&mut self, text: &str) -> i64 {
-        self.value(text).parse().unwrap_or_else(|_| panic!("{text}: no number"))
-    }
-}
-
-/// Whether the session ended, and not just the statement.
-fn is_gone(error: &postgres::Error) -> bool {
-    error.is_closed() || error.code().is_none_or(|code| code.code().starts_with("57P"))
-}
-
 impl Drop for Database<'_> {
     fn drop(&mut self) {
         // Where nobody can look any more there is nothing to see; but the log is still there for who wonders why.
@@ -351,9 +309,9 @@ impl Drop for Database<'_> {
         } else {
             self.leaks()
         };
-        if let Ok(mut client) = self.server.connect("postgres", "postgres") {
-            let _ = client.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
-        }
+        self.ask_anew();
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let _ = self.server.ask("postgres", |admin| admin.batch_execute(&drop));
         let leaks = leaks.unwrap_or_default();
         assert!(leaks.is_empty(), "a secret leaked: {leaks:?}");
     }

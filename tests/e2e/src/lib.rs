@@ -8,12 +8,14 @@ mod database;
 mod limits;
 mod points;
 mod server;
+mod watch;
 
 pub use broken::Times;
-pub use database::{Database, RANGE, Refused, Watch, browse, refused, rows};
+pub use database::{Database, RANGE, Refused, browse, refused, rows};
 pub use limits::{Disk, Limit};
 pub use points::{is_alive, lacks, library, points, signal};
 pub use server::{Server, as_server, program};
+pub use watch::Watch;
 
 use std::time::{Duration, Instant};
 

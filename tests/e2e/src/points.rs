@@ -67,7 +67,7 @@ impl Server {
     /// Waits until the server takes connections.
     pub fn wait_ready(&self) {
         wait_until("the server takes connections", seconds(30), || {
-            self.connect("postgres", "postgres").is_ok()
+            self.ask("postgres", |client| client.batch_execute("SELECT")).is_ok()
         });
     }
 }

@@ -2,6 +2,8 @@
 //! every other is a copy of it; they lie in memory where there is enough, since making and dropping databases is what the
 //! tests do most. A watchdog ends a server when the test process is gone, however it went.
 
+use crate::watch::Kept;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -31,6 +33,8 @@ pub struct Server {
     socket: PathBuf,
     watchdog: Child,
     copying: Mutex<()>,
+    /// Sessions of the superuser that nobody uses at the moment, by database.
+    sessions: Mutex<HashMap<String, Vec<Kept>>>,
     /// A library that its processes load before any other.
     preload: Option<PathBuf>,
 }
@@ -115,7 +119,8 @@ impl Server {
         std::fs::create_dir(&socket).unwrap();
         give_to_server(&socket);
         let watchdog = watch(&data, &socket);
-        Server { data, socket, watchdog, copying: Mutex::new(()), preload: None }
+        let (copying, sessions) = (Mutex::default(), Mutex::default());
+        Server { data, socket, watchdog, copying, sessions, preload: None }
     }
 
     /// Adds settings; the last of several counts.
@@ -160,6 +165,7 @@ impl Server {
 
     /// Stops it in a mode of pg_ctl; how long that took.
     pub fn stop(&self, mode: &str) -> Duration {
+        self.sessions.lock().unwrap().clear();
         let began = Instant::now();
         let output = self.ctl(&["stop", "-m", mode]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -212,8 +218,27 @@ impl Server {
         config
     }
 
+    /// Asks something as the superuser, in a session that was there before if one is.
+    pub(crate) fn ask<T>(
+        &self,
+        database: &str,
+        question: impl FnMut(&mut postgres::Client) -> Result<T, postgres::Error>,
+    ) -> Result<T, postgres::Error> {
+        let free = self.sessions.lock().unwrap().get_mut(database).and_then(Vec::pop);
+        let mut session = free.unwrap_or_else(|| Kept::new(self.config(database, "postgres")));
+        let answer = session.ask(question);
+        self.sessions.lock().unwrap().entry(database.to_owned()).or_default().push(session);
+        answer
+    }
+
+    /// Ends these sessions.
+    pub(crate) fn end_sessions(&self, database: &str) {
+        self.sessions.lock().unwrap().remove(database);
+    }
+
     /// Runs statements as the superuser.
     pub fn sql(&self, database: &str, text: &str) {
+        self.sessions.lock().unwrap().clear();
         self.connect(database, "postgres").unwrap().batch_execute(text).unwrap();
     }
 
@@ -222,7 +247,8 @@ impl Server {
         // Two copies of one template at once get in each other's way.
         let _one_at_a_time = self.copying.lock();
         // To copy the files is half the work of writing every page to the WAL, and a crash has as much less to replay.
-        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE qbo_template STRATEGY file_copy"));
+        let make = format!("CREATE DATABASE {name} TEMPLATE qbo_template STRATEGY file_copy");
+        self.ask("postgres", |admin| admin.batch_execute(&make)).unwrap();
     }
 
     /// Runs a program of PostgreSQL against this server; its output.

@@ -45,10 +45,10 @@ fn a_run_is_cancelled_wherever_its_worker_is() {
         db.sim.set_latency(Duration::ZERO);
         db.sim.clear_faults();
         if status != "success" {
-            db.exec(&format!("SELECT raw.qb_resume({run})"));
+            watch.value(&format!("SELECT raw.qb_resume({run})"));
             assert_eq!(watch.ended(run, seconds(30)), "success", "{name}\n{}", db.log());
         }
-        db.check_equal("invoices", "Invoice");
+        watch.check_equal("invoices", "Invoice");
         check(watch.session(), db, "invoices", "Invoice", name, &scene.world);
     });
     println!("{} cancels", numbered.len());

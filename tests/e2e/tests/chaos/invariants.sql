@@ -3,12 +3,23 @@
 CREATE SCHEMA chk;
 COMMENT ON SCHEMA chk IS 'ENTITY';
 
+-- A time that names its zone, which is the same wherever it is read; so it may be kept in a generated column.
+CREATE FUNCTION chk.instant(shown text) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE STRICT AS 'BEGIN RETURN shown; END';
+
 -- Every state of every record, with the first request that could see it; no payload: it did not exist, or no more.
-CREATE TABLE chk.src_version (id text NOT NULL, from_request bigint NOT NULL, payload jsonb, PRIMARY KEY (id, from_request));
--- Every request that arrived; abandoned ones were sent earlier, by a client that is gone.
-CREATE TABLE chk.req (n bigint PRIMARY KEY, at timestamptz NOT NULL, took interval NOT NULL, statement text NOT NULL,
-                      status int NOT NULL, rows int NOT NULL, whole boolean NOT NULL, faulted boolean NOT NULL,
-                      abandoned boolean NOT NULL DEFAULT false);
+CREATE TABLE chk.src_version (
+  id text NOT NULL, from_request bigint NOT NULL, payload jsonb,
+  updated_at timestamptz GENERATED ALWAYS AS (chk.instant(payload #>> '{MetaData,LastUpdatedTime}')) STORED,
+  PRIMARY KEY (id, from_request));
+-- To compress it takes longer than all that is done with it.
+ALTER TABLE chk.src_version ALTER COLUMN payload SET STORAGE EXTERNAL;
+-- Every request that arrived, with its window; abandoned ones were sent earlier, by a client that is gone.
+CREATE TABLE chk.req (
+  n bigint PRIMARY KEY, at timestamptz NOT NULL, took interval NOT NULL, statement text NOT NULL, status int NOT NULL,
+  rows int NOT NULL, whole boolean NOT NULL, faulted boolean NOT NULL, abandoned boolean NOT NULL DEFAULT false,
+  window_start timestamptz GENERATED ALWAYS AS (chk.instant(substring(statement, '>= ''([^'']+)'''))) STORED,
+  window_end timestamptz GENERATED ALWAYS AS (chk.instant(substring(statement, '< ''([^'']+)'''))) STORED,
+  first int GENERATED ALWAYS AS (coalesce(substring(statement, 'STARTPOSITION (\d+)')::int, 1)) STORED);
 -- What happened to the tokens: issued, redeemed, rejected, revoked.
 CREATE TABLE chk.token (seq bigint PRIMARY KEY, event text NOT NULL, value text NOT NULL);
 -- Texts that may stand nowhere but in the config table, and the server's log.
@@ -19,15 +30,13 @@ CREATE TABLE chk.log (line text NOT NULL);
 CREATE TABLE chk.world (rotates boolean NOT NULL, cut_off int NOT NULL, paced boolean NOT NULL, patience interval NOT NULL);
 
 CREATE VIEW chk.version AS
-  SELECT id, from_request, payload, (payload #>> '{MetaData,LastUpdatedTime}')::timestamptz AS updated_at,
+  SELECT id, from_request, payload, updated_at,
          lead(from_request) OVER (PARTITION BY id ORDER BY from_request) AS until_request
     FROM chk.src_version;
 
 -- Requests for records whose answer somebody was there to hear, with their window.
 CREATE VIEW chk.ask AS
-  SELECT r.*, (regexp_match(r.statement, '>= ''([^'']+)'''))[1]::timestamptz AS window_start,
-         (regexp_match(r.statement, '< ''([^'']+)'''))[1]::timestamptz AS window_end
-    FROM chk.req r WHERE r.statement LIKE 'SELECT * FROM QBO WHERE%' AND NOT r.abandoned;
+  SELECT * FROM chk.req WHERE statement LIKE 'SELECT * FROM QBO WHERE%' AND NOT abandoned;
 
 -- Windows that succeeded, with the first request of the attempt that did.
 CREATE VIEW chk.fetched AS
@@ -66,8 +75,7 @@ CREATE VIEW chk.i4 AS
   SELECT f.report_id::text AS what FROM chk.fetched f
    WHERE f.row_count <> f.inserted_count + f.updated_count + f.skipped_count + f.rejected_count
       OR f.row_count <> (SELECT count(DISTINCT place) FROM chk.ask a
-                          CROSS JOIN LATERAL (SELECT coalesce((regexp_match(a.statement, 'STARTPOSITION (\d+)'))[1]::int, 1) AS first) s
-                          CROSS JOIN LATERAL generate_series(s.first, s.first + a.rows - 1) AS place
+                          CROSS JOIN LATERAL generate_series(a.first, a.first + a.rows - 1) AS place
                           WHERE a.window_start = f.window_start AND a.window_end = f.window_end
                             AND a.at BETWEEN f.started_at AND f.finished_at AND a.whole AND a.status = 200 AND NOT a.faulted
                             AND a.n >= (SELECT max(b.n) FROM chk.ask b
@@ -130,7 +138,9 @@ DECLARE
 BEGIN
   FOR place IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'raw'::regnamespace AND c.relkind IN ('r', 'p')
                   AND c.oid <> 'raw.qb_config'::regclass LOOP
-    RETURN QUERY EXECUTE format('SELECT DISTINCT %L::text FROM %s t JOIN chk.canary c ON strpos(t::text, c.value) > 0', place, place);
+    -- What is long to make is made once, and then searched.
+    RETURN QUERY EXECUTE format('SELECT %L::text FROM (SELECT string_agg(t::text, '' '') AS whole FROM %s t OFFSET 0) a
+                                  WHERE EXISTS (SELECT FROM chk.canary c WHERE strpos(a.whole, c.value) > 0)', place, place);
   END LOOP;
   RETURN QUERY SELECT DISTINCT 'log'::text FROM chk.log l JOIN chk.canary c ON strpos(l.line, c.value) > 0;
 END

@@ -120,6 +120,6 @@ fn disturb(Place { entity, qbo, kind, when }: &Place) {
     }
     let (id, status) = run(&mut watch, entity);
     assert_eq!(status, "success", "{scene}: run {id} afterwards");
-    db.check_equal(entity, qbo);
+    watch.check_equal(entity, qbo);
     check(watch.session(), &db, entity, qbo, &format!("{scene}, and mended"), &World::default());
 }

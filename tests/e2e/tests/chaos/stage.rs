@@ -190,14 +190,14 @@ impl<'a> Scene<'a> {
             // The caller was cut off before it committed: nothing was queued, and nothing asked for.
             let asked = |request: &qbo_sim::Request| request.statement.starts_with("SELECT *");
             assert!(!db.sim.requests().iter().any(asked), "{name}: a request without a run");
-            run = db.number(&backfill());
+            run = watch.number(&backfill());
         }
         let mut status = String::new();
         // Who was only interrupted goes on without one.
         let needs_tick = struck.iter().any(|strike| *strike != Strike::Cancel);
         for patience in [5, 30] {
             if needs_tick {
-                db.exec("SELECT raw.qb_tick()");
+                watch.value("SELECT raw.qb_tick()");
             }
             if let Some(ended) = ended(&mut watch, run, seconds(patience)) {
                 status = ended;
@@ -217,8 +217,8 @@ impl<'a> Scene<'a> {
                 db.authorize();
             }
             if ["partial", "failed", "blocked_auth"].contains(&status.as_str()) {
-                db.exec(&format!("SELECT raw.qb_resume({run})"));
-                status = db.ended_within(run, seconds(20));
+                watch.value(&format!("SELECT raw.qb_resume({run})"));
+                status = watch.ended(run, seconds(20));
             }
         }
         assert_eq!(
@@ -228,7 +228,7 @@ impl<'a> Scene<'a> {
             db.rows(&format!("SELECT * FROM raw.qb_run WHERE run_id = {run}")),
             db.log()
         );
-        db.check_equal("invoices", "Invoice");
+        watch.check_equal("invoices", "Invoice");
         // Whoever is struck may have spent a token whose answer nobody heard.
         let world = World { cut_off: struck.len() as i32, ..self.world };
         check(watch.session(), db, "invoices", "Invoice", name, &world);

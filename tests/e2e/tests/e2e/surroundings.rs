@@ -306,6 +306,7 @@ fn a_database_that_is_closed_or_renamed_gets_its_work_later() {
     wait_until("the worker left", seconds(30), || !db.has_worker());
     let (old, new) = (&db.name, format!("{}_renamed", db.name));
     wait_until("it is renamed", seconds(30), || {
+        db.ask_anew();
         outside(&format!("ALTER DATABASE {old} RENAME TO {new}")).is_ok()
     });
     let mut session = db.server.connect(&new, "postgres").unwrap();
