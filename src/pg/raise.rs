@@ -2,6 +2,7 @@
 
 use super::holdoff::uncancelled;
 use crate::error::Error;
+use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
@@ -71,5 +72,8 @@ fn tell(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: Option<&
     if let Some(hint) = hint {
         report = report.set_hint(hint);
     }
-    uncancelled(|| report.report(level));
+    // pgrx leaves copies of the texts in the memory context, which outside a transaction lasts as long as the process.
+    let mut texts = PgMemoryContexts::new("qbo_raw report");
+    // SAFETY: nothing that is made in it is used afterwards.
+    unsafe { texts.switch_to(|_| uncancelled(|| report.report(level))) };
 }

@@ -59,7 +59,6 @@ const PLANNING: &str = "
 pub struct Store {
     tables: Tables,
     connection: String,
-    upsert: Statement,
 }
 
 /// A window that was fetched whole.
@@ -90,8 +89,7 @@ struct Stamp<'a> {
 impl Store {
     /// A store for these tables.
     pub fn new(tables: Tables, connection: &str) -> Self {
-        let upsert = Statement::on(UPSERT, &tables.target);
-        Store { tables, connection: connection.to_owned(), upsert }
+        Store { tables, connection: connection.to_owned() }
     }
 
     /// The tables it writes to.
@@ -190,6 +188,7 @@ impl Store {
         request: &str,
         records: &mut Records,
     ) -> Result<(i64, i64, i64)> {
+        let upsert = Statement::on(UPSERT, &self.tables.target);
         owner::run_as(self.tables.data_owner, || {
             // They are set back when the role is.
             spi::read(&Statement::fixed(PLANNING), &[], |_| Ok(()))?;
@@ -203,8 +202,7 @@ impl Store {
                 i32::try_from(stamp.page_size).unwrap_or(i32::MAX).into(),
                 request.into(),
             ];
-            let counts =
-                spi::write(&self.upsert, &args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
+            let counts = spi::write(&upsert, &args, |row| Ok((row.need(1)?, row.need(2)?, row.need(3)?)))?;
             let (chosen, written, inserted): (i64, i64, i64) = counts.first().copied().unwrap_or_default();
             Ok((chosen, inserted, written - inserted))
         })

@@ -2,8 +2,7 @@
 
 use crate::stage::STRUCK;
 use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, signal, wait_until};
-use qbo_sim::Options;
-use std::time::Duration;
+use qbo_sim::{Fault, Options, When};
 
 /// Nobody can tell from here whether a request that was let go arrives. It counts, so that no budget is passed; and after
 /// the end of its run nothing is sent any more.
@@ -31,21 +30,23 @@ fn a_request_counts_from_when_it_is_let_go() {
 #[test]
 fn a_worker_that_is_told_to_end_asks_for_nothing_any_more() {
     let server = Server::private(STRUCK);
-    let latency = Duration::from_millis(200);
     let counts = vec![("Invoice".to_owned(), 60)];
-    let db = Database::on(&server, Options { counts, latency, ..Options::default() });
+    let db = Database::on(&server, Options { counts, ..Options::default() });
+    db.set("qbo_raw.fetch_threads", "2");
+    db.sim.fault(When::From(5), Fault::Stall(seconds(60)));
     server.arm("worker@ending", 0);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    wait_until("it asks", seconds(20), || db.sim.request_count() >= 6);
+    wait_until("both threads wait for an answer", seconds(20), || db.sim.request_count() == 6);
     let worker = db.worker();
     signal(worker, libc::SIGTERM);
     assert_eq!(server.wait_held("worker@ending", seconds(20)), worker);
-    let asked = db.sim.request_count();
-    std::thread::sleep(3 * latency);
-    assert_eq!(db.sim.request_count(), asked);
+    // A thread that still hears its answer asks on.
+    db.sim.clear_faults();
+    db.sim.release();
+    std::thread::sleep(seconds(1));
+    assert_eq!(db.sim.request_count(), 6);
     server.release();
     wait_until("the worker is gone", seconds(20), || !is_alive(worker));
-    db.sim.set_latency(Duration::ZERO);
     db.exec("SELECT raw.qb_tick()");
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
