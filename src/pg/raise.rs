@@ -73,7 +73,16 @@ fn tell(level: PgLogLevel, code: PgSqlErrorCode, message: String, hint: Option<&
         report = report.set_hint(hint);
     }
     // pgrx leaves copies of the texts in the memory context, which outside a transaction lasts as long as the process.
-    let mut texts = PgMemoryContexts::new("qbo_raw report");
-    // SAFETY: nothing that is made in it is used afterwards.
-    unsafe { texts.switch_to(|_| uncancelled(|| report.report(level))) };
+    // SAFETY: a context of our own, below the one that is current; nothing that is made in it is used afterwards.
+    unsafe {
+        let texts = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::CurrentMemoryContext,
+            c"qbo_raw report".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+        );
+        PgMemoryContexts::For(texts).switch_to(|_| uncancelled(|| report.report(level)));
+        pg_sys::MemoryContextDelete(texts);
+    }
 }
