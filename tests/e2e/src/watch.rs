@@ -1,9 +1,9 @@
 //! Sessions that stay, since to begin one takes longer than most questions. Once the server went away, the next question
 //! begins another.
 
+use crate::database::equal;
 use crate::{Database, rows, wait_until};
 use postgres::Client;
-use qbo_sim::Sim;
 use std::time::Duration;
 
 /// A session that is begun when it is needed.
@@ -91,27 +91,4 @@ impl<'a> Watch<'a> {
         let db = self.db;
         equal(self.session(), "raw", &db.sim, entity, qbo);
     }
-}
-
-/// The same for a company, and the schema of its tables.
-pub(crate) fn equal(client: &mut Client, schema: &str, sim: &Sim, entity: &str, qbo: &str) {
-    // A plan for these very values would read them once more, and to compress them takes longest.
-    let table = "SET plan_cache_mode = force_generic_plan; CREATE TEMP TABLE truth (id text PRIMARY KEY, payload jsonb);
-                 ALTER TABLE truth ALTER COLUMN payload SET STORAGE EXTERNAL";
-    client.batch_execute(table).unwrap();
-    let insert = client
-        .prepare("INSERT INTO truth SELECT id, payload::jsonb FROM unnest($1::text[], $2::text[]) AS u (id, payload)")
-        .unwrap();
-    for ids in sim.ids(qbo).chunks(1_000) {
-        let records: Vec<String> = ids.iter().map(|id| sim.record(qbo, id).unwrap()).collect();
-        client.execute(&insert, &[&ids, &records]).unwrap();
-    }
-    let different = format!(
-        "SELECT count(*) FROM truth t FULL JOIN {schema}.qb_{entity} d USING (id) WHERE t.payload IS DISTINCT FROM d.payload"
-    );
-    let different = rows(client, &different).unwrap();
-    assert_eq!(different, vec![vec!["0".to_owned()]], "records that are missing, invented or different");
-    let stored = rows(client, &format!("SELECT count(*) FROM {schema}.qb_{entity}")).unwrap();
-    assert_eq!(stored, [[sim.count(qbo).to_string()]]);
-    client.batch_execute("DROP TABLE truth; RESET plan_cache_mode").unwrap();
 }
