@@ -237,6 +237,53 @@ fn the_library_lists_the_sql_files_in_their_order() {
     assert_eq!(listed, there);
 }
 
+/// Heads of the hunks of a patch that do not fit: what they show of a file is not in it.
+fn misfits<'a>(patch: &'a str, file: impl Fn(&str) -> String) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for part in patch.split("\n--- a/").skip(1) {
+        let text = file(part.split('\n').next().unwrap_or_default());
+        for hunk in part.split("\n@@ ").skip(1) {
+            let (head, lines) = hunk.split_once('\n').unwrap_or_default();
+            let before: String = lines.lines().filter_map(shown).flat_map(|line| [line, "\n"]).collect();
+            if !text.contains(&before) {
+                found.push(head);
+            }
+        }
+    }
+    found
+}
+
+/// A line of a hunk as it was before the patch, if it was there.
+fn shown(line: &str) -> Option<&str> {
+    line.strip_prefix([' ', '-']).or(line.is_empty().then_some(""))
+}
+
+#[test]
+fn every_planted_defect_fits_the_source_and_names_tests_that_exist() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    for (file, patch) in files("tests/planted", "patch") {
+        assert!(patch.contains("\n--- a/src/"), "{file} plants nothing");
+        assert_eq!(misfits(&patch, read), Vec::<&str>::new(), "{file}");
+        let (suite, tests) = patch.lines().nth(1).and_then(|line| line.split_once(": ")).expect("a suite");
+        let folder =
+            if suite == "domain" { "tests/domain".to_owned() } else { format!("tests/e2e/tests/{suite}") };
+        let there = files(&folder, "rs");
+        for part in tests.split([' ', ':']).filter(|part| !part.is_empty()) {
+            let is_there =
+                |(path, text): &(String, String)| path.ends_with(&format!("/{part}.rs")) || names(text, part);
+            assert!(there.iter().any(is_there), "{file}: no test of {suite} has '{part}' in its name");
+        }
+    }
+    let patch = "What.\nchaos: x\n--- a/f\n+++ b/f\n@@ -1,2 +1,1 @@ g\n a\n-b\n";
+    assert_eq!(misfits(patch, |_| "a\nb\n".to_owned()), Vec::<&str>::new());
+    assert_eq!(misfits(patch, |_| "a\nc\n".to_owned()), ["-1,2 +1,1 @@ g"]);
+}
+
+/// Whether a function has this in its name.
+fn names(text: &str, part: &str) -> bool {
+    text.split("fn ").skip(1).any(|rest| rest.split('(').next().is_some_and(|name| name.contains(part)))
+}
+
 #[test]
 fn the_control_file_trusts_nobody() {
     let control = std::fs::read_to_string(root().join("qbo_raw.control")).unwrap();

@@ -1,5 +1,6 @@
-//! A disk that breaks: a library that a server's processes load before libc lets reads, writes or syncs of a file fail with
-//! EIO, once or from then on. It is compiled where it is needed.
+//! A disk that breaks, and a cancel at the worst moment: a library that a server's processes load before libc lets reads,
+//! writes or syncs of a file fail with EIO, or sends SIGINT to whom writes a line of the log, once or from then on. It is
+//! compiled where it is needed.
 
 use crate::Server;
 use std::io::Write;
@@ -7,40 +8,64 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What fails is told by the file `broken` in the directory that the server's named points use as well: an operation, how
-/// often, and the end of a path, or a part of it that ends with a slash.
+/// often, and the end of a path, or a part of it that ends with a slash; for a cancel, a part of the line.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int broken(const char *what, int fd) {
-  char path[512], order[512], operation[16], times[16], wanted[256], link[64], file[512];
-  int before = errno, length, of;
-  const char *dir = getenv("QBO_RAW_POINTS"), *found;
+static char path[512], times[16], wanted[256];
+
+/* Whether there is an order for this operation. */
+static int ordered(const char *what) {
+  char text[512], operation[16];
+  const char *dir = getenv("QBO_RAW_POINTS");
+  int length, order;
   if (!dir) return 0;
   snprintf(path, sizeof path, "%s/broken", dir);
-  of = open(path, O_RDONLY);
-  errno = before;
-  if (of < 0) return 0;
-  length = read(of, order, sizeof order - 1);
-  close(of);
-  order[length < 0 ? 0 : length] = 0;
-  if (sscanf(order, "%15s %15s %255s", operation, times, wanted) != 3 || strcmp(operation, what)) return 0;
+  order = open(path, O_RDONLY);
+  if (order < 0) return 0;
+  length = read(order, text, sizeof text - 1);
+  close(order);
+  text[length < 0 ? 0 : length] = 0;
+  return sscanf(text, "%15s %15s %255[^\n]", operation, times, wanted) == 3 && !strcmp(operation, what);
+}
+
+/* Whether it is for this time too: what is for once is for whom takes the order away. */
+static int taken(void) { return strcmp(times, "once") || !unlink(path); }
+
+static int of_file(int fd) {
+  char link[64], file[512];
+  int length;
+  const char *found;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   length = readlink(link, file, sizeof file - 1);
   file[length < 0 ? 0 : length] = 0;
   found = strstr(file, wanted);
+  return found && (!found[strlen(wanted)] || wanted[strlen(wanted) - 1] == '/');
+}
+
+static int broken(const char *what, int fd) {
+  int before = errno, fails = ordered(what) && of_file(fd) && taken();
+  errno = fails ? EIO : before;
+  return fails;
+}
+
+/* PostgreSQL looks for a cancel after each line that it wrote to its log. */
+ssize_t write(int fd, const void *from, size_t n) {
+  static ssize_t (*next)(int, const void *, size_t);
+  int before = errno;
+  if (!next) next = (ssize_t (*)(int, const void *, size_t)) dlsym(RTLD_NEXT, "write");
+  if (fd == STDERR_FILENO && ordered("cancel") && memmem(from, n, wanted, strlen(wanted)) && taken()) raise(SIGINT);
   errno = before;
-  if (!found || (found[strlen(wanted)] && wanted[strlen(wanted) - 1] != '/')) return 0;
-  if (!strcmp(times, "once") && unlink(path)) { errno = before; return 0; }
-  errno = EIO;
-  return 1;
+  return next(fd, from, n);
 }
 
 #define OWN(type, name, what, fail, declared, passed) \
@@ -71,17 +96,26 @@ pub enum Times {
 }
 
 impl Server {
-    /// A server of a test's own, whose disk can break.
+    /// A server of a test's own, whose disk can break, and whose lines of the log can bring a cancel.
     pub fn breakable(settings: &str) -> Server {
         Server::preloading(settings, compiled)
     }
 
     /// Lets an operation on a file fail: `read`, `write` or `sync`. A path that ends with a slash is any file there.
     pub fn breaks(&self, operation: &str, times: Times, file: &str) {
+        self.order(operation, times, file);
+    }
+
+    /// Lets lines of the log with this text bring a cancel to the process that writes them.
+    pub fn cancels_with(&self, times: Times, text: &str) {
+        self.order("cancel", times, text);
+    }
+
+    fn order(&self, operation: &str, times: Times, wanted: &str) {
         let order = self.socket().join("breaking");
         std::fs::write(
             &order,
-            format!("{operation} {} {file}", if times == Times::Once { "once" } else { "on" }),
+            format!("{operation} {} {wanted}", if times == Times::Once { "once" } else { "on" }),
         )
         .unwrap();
         // A process of the server takes it away when it was for once.

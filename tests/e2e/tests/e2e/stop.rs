@@ -1,6 +1,6 @@
 //! Stopping, in every state: during a stall of QuickBooks, a back-off, a wait for a lock. And what is left after a crash.
 
-use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, Server, Times, is_alive, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::{Duration, Instant};
 
@@ -142,6 +142,22 @@ fn pg_cancel_backend_interrupts_a_statement_and_not_the_run() {
     assert_eq!(db.of_run(run, "status"), "running");
     db.exec(&format!("SELECT raw.qb_cancel({run})"));
     assert_eq!(db.ended(run), "cancelled");
+}
+
+/// PostgreSQL looks for a cancel at the end of each line of its log, and would raise an error there.
+#[test]
+fn a_cancel_that_comes_with_a_line_of_the_log_interrupts_nothing() {
+    let server = Server::breakable("");
+    let db = Database::on(&server, Options::default());
+    db.set("qbo_raw.log_level", "log");
+    server.cancels_with(Times::FromNowOn, "LOG:  qbo_raw: ");
+    let run = db.queue("invoices");
+    assert_eq!(db.ended_within(run, seconds(30)), "success", "{}", db.log());
+    let log = db.log();
+    assert!(log.contains(&format!("run {run} was interrupted and goes on")), "no cancel came: {log}");
+    assert!(!log.contains("exited with exit code"), "{log}");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", run);
 }
 
 #[test]
