@@ -16,11 +16,10 @@ BEGIN
             HINT = 'Create the database with ENCODING ''UTF8'': QuickBooks answers in Unicode.';
   END IF;
 
-  SELECT o.rolname, o.rolsuper OR o.oid OPERATOR(pg_catalog.=) d.datdba
-    INTO schema_owner, trusted
+  -- The owner of the schema could give it another name and make one in its place, for the worker to find.
+  SELECT o.rolname, o.rolsuper INTO schema_owner, trusted
     FROM pg_catalog.pg_namespace n
     JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
-    JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
    WHERE n.nspname OPERATOR(pg_catalog.=) 'raw';
   IF NOT trusted THEN
     RAISE EXCEPTION 'schema "raw" belongs to "%"', schema_owner

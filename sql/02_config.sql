@@ -85,6 +85,15 @@ BEGIN
       USING ERRCODE = 'invalid_parameter_value', HINT = hint;
   END IF;
 
+  -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers. Until a
+  -- window is stored, a realm or environment that was wrong is put right.
+  IF TG_OP = 'UPDATE' AND (NEW.realm_id <> OLD.realm_id OR NEW.environment <> OLD.environment)
+     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = OLD.connection AND (r.windows_done > 0 OR r.status = 'running')) THEN
+    RAISE EXCEPTION 'connection "%" has loaded another company, % (%)', OLD.connection, OLD.realm_id, OLD.environment
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
+  END IF;
+
   -- What is covered is read from the tables in the target schema: tables that stay behind would be lost from sight, and
   -- loaded anew.
   IF TG_OP = 'UPDATE' AND NEW.target_schema <> OLD.target_schema
@@ -162,15 +171,6 @@ BEGIN
       USING ERRCODE = 'null_value_not_allowed',
             HINT = 'raw.qb_connect(realm_id, client_id, client_secret, refresh_token, environment, connection, target_schema)';
   END IF;
-  -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers. Until a
-  -- window is stored, a realm or environment that was wrong is put right.
-  IF (qb_connect.realm_id <> known.realm_id OR qb_connect.environment <> known.environment)
-     AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = qb_connect.connection AND (r.windows_done > 0 OR r.status = 'running')) THEN
-    RAISE EXCEPTION 'connection "%" has loaded another company, % (%)', known.connection, known.realm_id, known.environment
-      USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
-  END IF;
-
   schema := coalesce(qb_connect.target_schema, known.target_schema,
                      CASE qb_connect.connection WHEN 'default' THEN 'raw' ELSE 'raw_' || qb_connect.connection END);
   IF schema = '' OR schema ~ '^pg_' OR schema IN ('public', 'information_schema') THEN
@@ -194,7 +194,13 @@ BEGIN
     SET realm_id = coalesce(excluded.realm_id, c.realm_id), environment = coalesce(qb_connect.environment, c.environment),
         client_id = coalesce(excluded.client_id, c.client_id),
         client_secret = coalesce(excluded.client_secret, c.client_secret),
-        refresh_token = coalesce(excluded.refresh_token, c.refresh_token), target_schema = excluded.target_schema
+        refresh_token = coalesce(excluded.refresh_token, c.refresh_token), target_schema = excluded.target_schema,
+        -- What Intuit refused is tried again when somebody says that it is right: an outage can look like a refusal.
+        auth_state = CASE WHEN c.refresh_token IS NULL THEN c.auth_state
+                          WHEN c.auth_state = 'needs_reauth' AND excluded.refresh_token IS NOT NULL THEN 'ok'
+                          WHEN c.auth_state = 'bad_client' AND num_nonnulls(excluded.client_id, excluded.client_secret) > 0 THEN 'ok'
+                          ELSE c.auth_state END,
+        last_error = CASE WHEN num_nonnulls(excluded.client_id, excluded.client_secret, excluded.refresh_token) = 0 THEN c.last_error END
   RETURNING * INTO known;
   IF schema_owner IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', schema);

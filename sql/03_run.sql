@@ -41,6 +41,18 @@ CREATE TABLE raw.qb_run (
   updated_at          timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 ) WITH (fillfactor = 70);
 
+-- QuickBooks asks a company to wait, not a run. A run is put aside for a day at most: what is to wait for longer was put aside by
+-- a clock that has been set back since.
+CREATE FUNCTION raw._qb_paused_until(
+  connection text
+) RETURNS timestamptz                           -- NULL = it need not wait
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT max(r.not_before) FROM raw.qb_run r
+   WHERE r.connection = _qb_paused_until.connection AND r.status = 'queued'
+     AND r.not_before > clock_timestamp() AND r.not_before <= clock_timestamp() + interval '25 hours'
+$$;
+REVOKE ALL ON FUNCTION raw._qb_paused_until(text) FROM PUBLIC;
+
 -- The same run is alive at most once, whoever asks and however many sessions ask at once.
 CREATE UNIQUE INDEX qb_run_live ON raw.qb_run (connection, entity, start_date, end_date, chunk_days, page_size, window_on)
   WHERE status IN ('queued', 'running') AND windows IS NULL;

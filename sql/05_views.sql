@@ -72,13 +72,14 @@ CREATE VIEW raw.qb_progress WITH (security_barrier) AS
          (r.windows_done + r.windows_failed) || '/' || r.windows_total AS windows,
          r.row_count AS rows,
          CASE WHEN r.status = 'running' AND e.seconds > 0 THEN round((r.row_count - r.attempt_rows) / e.seconds::numeric) END AS "rows/s",
-         CASE WHEN r.not_before > now() THEN 'waits ' || raw._qb_clock(extract(epoch FROM r.not_before - now())::float8)
+         CASE WHEN p.paused_until > now() THEN 'waits ' || raw._qb_clock(extract(epoch FROM p.paused_until - now())::float8)
               WHEN r.status = 'queued' THEN 'queued'
               WHEN e.finished > 0 THEN raw._qb_clock(e.seconds * (r.windows_total - r.windows_done - r.windows_failed) / e.finished)
               END AS "left"
     FROM raw.qb_run r
    CROSS JOIN LATERAL (SELECT extract(epoch FROM clock_timestamp() - r.attempt_started_at)::float8 AS seconds,
                               r.windows_done + r.windows_failed - r.attempt_windows AS finished) e
+   CROSS JOIN LATERAL (SELECT CASE r.status WHEN 'queued' THEN raw._qb_paused_until(r.connection) END AS paused_until) p
    WHERE r.status IN ('queued', 'running')
    ORDER BY r.run_id;
 

@@ -17,6 +17,7 @@ DECLARE
   finished int;
   lately int;
   line text;
+  paused_until timestamptz;
 BEGIN
   -- What had nothing to do gave no run.
   IF _qb_wait_look.run_id IS NULL THEN
@@ -36,10 +37,11 @@ BEGIN
   seconds := extract(epoch FROM coalesce(run.finished_at, clock_timestamp()) - run.attempt_started_at);
   done := run.status NOT IN ('queued', 'running');
   notice := _qb_wait_look.shown;
+  paused_until := raw._qb_paused_until(run.connection);
 
   line := CASE
-    WHEN run.status = 'queued' AND run.not_before > clock_timestamp() THEN
-      format('run %s of %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', run.not_before))
+    WHEN run.status = 'queued' AND paused_until IS NOT NULL THEN
+      format('run %s of %s: waits until %s, as QuickBooks asked', run.run_id, run.entity, date_trunc('second', paused_until))
     WHEN run.status = 'queued' THEN format('run %s of %s: queued', run.run_id, run.entity)
     WHEN run.status = 'running' THEN
       format('%s %s %s/%s, %s rows%s%s%s', run.entity, raw._qb_bar(finished::bigint, run.windows_total::bigint, 12), finished,
@@ -64,8 +66,8 @@ BEGIN
       run.updated_count, run.skipped_count, run.rejected_count;
     IF run.source_count > run.stored_count AND run.status = 'success' THEN
       RAISE WARNING 'QuickBooks counts % records in the range, the table holds %', run.source_count, run.stored_count
-        USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L); names the windows that differ.',
-                            run.entity, run.start_date, run.end_date);
+        USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L, window_on => %L, connection => %L); names the windows that differ.',
+                            run.entity, run.start_date, run.end_date, run.window_on, run.connection);
     END IF;
   END IF;
 

@@ -56,7 +56,7 @@ BEGIN
   -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (a.day) a.day,
-           CASE WHEN p.status = 'error' THEN 'failed'
+           CASE WHEN p.status <> 'success' THEN 'failed'
                 WHEN p.started_at >= (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'covered'
                 WHEN now() < (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'open'
                 ELSE 'in part' END,
@@ -71,8 +71,8 @@ BEGIN
                AND p.window_start < ($3 + 1)::timestamp AT TIME ZONE 'UTC' AND p.window_end > $2::timestamp AT TIME ZONE 'UTC'
              GROUP BY p.window_start, p.window_end, p.status) w
          CROSS JOIN LATERAL (
-           SELECT CASE w.status WHEN 'error' THEN w.window_start ELSE w.window_start + interval '24 hours' - interval '1 microsecond' END AS first,
-                  CASE w.status WHEN 'error' THEN w.window_end - interval '1 microsecond' ELSE w.window_end - interval '24 hours' END AS last) b
+           SELECT CASE w.status WHEN 'success' THEN w.window_start + interval '24 hours' - interval '1 microsecond' ELSE w.window_start END AS first,
+                  CASE w.status WHEN 'success' THEN w.window_end - interval '24 hours' ELSE w.window_end - interval '1 microsecond' END AS last) b
          CROSS JOIN LATERAL (
            SELECT greatest((b.first AT TIME ZONE 'UTC')::date, $2) AS first, least((b.last AT TIME ZONE 'UTC')::date, $3) AS last) c
          CROSS JOIN LATERAL (SELECT c.first + n AS day FROM generate_series(0, c.last - c.first) n) d

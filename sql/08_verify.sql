@@ -218,13 +218,15 @@ BEGIN
     END;
   END IF;
 
-  IF to_regclass('cron.job') IS NOT NULL THEN
-    BEGIN
+  BEGIN
+    IF to_regclass('cron.job') IS NOT NULL THEN
       EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
-    EXCEPTION WHEN insufficient_privilege THEN
+    END IF;
+  EXCEPTION
+    -- Whoever may not use the schema may not even ask whether the table is there.
+    WHEN insufficient_privilege THEN
       ticks := NULL;
-    END;
-  END IF;
+  END;
   subject := 'after a restart';
   ok := preloaded OR coalesce(ticks, false);
   result := CASE WHEN preloaded THEN 'the launcher goes on with runs' WHEN ticks THEN 'a tick of pg_cron goes on with runs'

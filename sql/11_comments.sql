@@ -57,7 +57,7 @@ COMMENT ON COLUMN raw.qb_run.attempt_started_at IS 'When a worker last took it u
 COMMENT ON COLUMN raw.qb_run.attempt_windows IS 'Windows that were stored already then.';
 COMMENT ON COLUMN raw.qb_run.attempt_rows IS 'Records that were received already then.';
 COMMENT ON COLUMN raw.qb_run.worker_pid IS 'Process of the worker that last took it up. Who really works holds the advisory lock of the connection.';
-COMMENT ON COLUMN raw.qb_run.not_before IS 'QuickBooks asked to wait until then.';
+COMMENT ON COLUMN raw.qb_run.not_before IS 'QuickBooks asked to wait until then; the other runs of the connection wait with it.';
 COMMENT ON COLUMN raw.qb_run.cancel_requested_at IS 'When qb_cancel was called.';
 COMMENT ON COLUMN raw.qb_run.error_code IS 'First error of the run, as a word.';
 COMMENT ON COLUMN raw.qb_run.error_message IS 'First error of the run, in a sentence.';
@@ -153,7 +153,7 @@ COMMENT ON PROCEDURE raw.qb_wait(bigint, interval) IS
 COMMENT ON FUNCTION raw.qb_cancel(bigint) IS
 'Ends a run within a second of the commit, wherever it is; windows already stored stay. Returns what was done. Errors: 22004 a NULL, 22023 a run that does not exist, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_tick() IS
-'Starts a worker for every connection that has a queued or orphaned run and nobody working on it. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
+'Starts a worker for every connection that has a queued or orphaned run and nobody working on it, as many as qbo_raw.max_workers has room for. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw._qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
 COMMENT ON FUNCTION raw._qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
 COMMENT ON FUNCTION raw._qb_catalogue() IS 'The entities behind the view qb_entities.';
@@ -199,5 +199,6 @@ COMMENT ON FUNCTION raw._qb_days(text, text, text, date, date) IS 'What the newe
 COMMENT ON FUNCTION raw._qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
 COMMENT ON FUNCTION raw._qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';
 COMMENT ON FUNCTION raw._qb_is_utf8() IS 'Whether the client can show more than ASCII.';
+COMMENT ON FUNCTION raw._qb_paused_until(text) IS 'Until when QuickBooks asked a connection to wait; NULL: it need not.';
 COMMENT ON FUNCTION raw._qb_clock(float8) IS 'Seconds as a person reads them.';
 COMMENT ON FUNCTION raw._qb_token_is_idle(raw.qb_config) IS 'Whether the refresh token of a connection wants to be renewed because nobody uses it.';

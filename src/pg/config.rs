@@ -16,9 +16,15 @@ pub struct Connection {
     pub id: i32,
     pub realm: String,
     pub environment: Environment,
-    pub client_id: String,
-    pub client_secret: Secret,
+    pub client: Client,
     pub schema: String,
+}
+
+/// How the app shows itself to the OAuth service.
+#[derive(Clone)]
+pub struct Client {
+    pub id: String,
+    pub secret: Secret,
 }
 
 /// What a caller of `qb_backfill` needs to know of a connection; nothing secret.
@@ -66,8 +72,7 @@ pub fn load(name: &str) -> Result<Connection> {
             id: row.need(1)?,
             realm: row.need(2)?,
             environment: environment(&row.need::<String>(3)?),
-            client_id: row.need(4)?,
-            client_secret: Secret::new(row.need::<String>(5)?),
+            client: Client { id: row.need(4)?, secret: Secret::new(row.need::<String>(5)?) },
             schema: row.need(6)?,
         })
     })?
@@ -89,8 +94,10 @@ pub fn client(name: &str) -> Result<Connection> {
             id: row.need(1)?,
             realm: row.need(2)?,
             environment: environment(&row.need::<String>(3)?),
-            client_id: row.get(4)?.ok_or_else(|| missing("client_id"))?,
-            client_secret: row.get::<String>(5)?.map(Secret::new).ok_or_else(|| missing("client_secret"))?,
+            client: Client {
+                id: row.get(4)?.ok_or_else(|| missing("client_id"))?,
+                secret: row.get::<String>(5)?.map(Secret::new).ok_or_else(|| missing("client_secret"))?,
+            },
             schema: row.need(6)?,
         })
     })?;
@@ -208,16 +215,20 @@ pub fn is_idle(name: &str) -> Result<bool> {
     Ok(spi::read_one(&statement, &[name.into()], |row| row.get(1))?.flatten().unwrap_or(false))
 }
 
-/// The tokens as they are stored now, with how long the access token is still good. None: the row is gone.
-pub fn tokens(connection: i32) -> Result<Option<Stored>> {
+/// The tokens as they are stored now, with how long the access token is still good, and the client that belongs to them, where
+/// it is set. None: the row is gone.
+pub fn tokens(connection: i32) -> Result<Option<(Stored, Option<Client>)>> {
     let statement = Statement::fixed(
-        "SELECT c.token_generation, c.refresh_token, c.access_token, c.access_expires_at, c.auth_state
+        "SELECT c.token_generation, c.refresh_token, c.access_token, c.access_expires_at, c.auth_state, c.client_id, c.client_secret
            FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1",
     );
-    spi::read_one(&statement, &[connection.into()], stored)
+    spi::read_one(&statement, &[connection.into()], |row| {
+        let (id, secret) = (row.get::<String>(6)?, row.get::<String>(7)?.map(Secret::new));
+        Ok((stored(&row)?, id.zip(secret).map(|(id, secret)| Client { id, secret })))
+    })
 }
 
-fn stored(row: Row) -> Result<Stored> {
+fn stored(row: &Row) -> Result<Stored> {
     let expires = row.get::<TimestampWithTimeZone>(4)?.and_then(time::from_pg);
     let left = expires.map(|at| at - time::now()).and_then(|left| left.to_std().ok());
     Ok(Stored {
@@ -239,19 +250,17 @@ pub fn announce(connection: i32) -> Result<()> {
     spi::run(&statement, &[connection.into()]).map(|_| ())
 }
 
-/// Stores what Intuit granted, if the token it was asked with is still the stored one. Waits for no lock, neither of the
-/// row nor of the table: while signals are held `lock_timeout` has no effect, for PostgreSQL tells of it by a SIGINT.
-pub fn save(connection: i32, seen: u64, used: &Secret, grant: &Grant, now: DateTime<Utc>) -> Result<Saved> {
+/// Stores what Intuit granted, if the token it was asked with is still the stored one: whoever changed something else meanwhile
+/// did not get another. Waits for no lock, neither of the row nor of the table: while signals are held `lock_timeout` has no
+/// effect, for PostgreSQL tells of it by a SIGINT.
+pub fn save(connection: i32, used: &Secret, grant: &Grant, now: DateTime<Utc>) -> Result<Saved> {
     durable()?;
     spi::run(&Statement::fixed("LOCK TABLE raw.qb_config IN ROW EXCLUSIVE MODE NOWAIT"), &[])?;
     let lock = Statement::fixed(
-        "SELECT c.token_generation OPERATOR(pg_catalog.=) $2 AND c.refresh_token OPERATOR(pg_catalog.=) $3
+        "SELECT c.refresh_token OPERATOR(pg_catalog.=) $2
            FROM raw.qb_config c WHERE c.connection_id OPERATOR(pg_catalog.=) $1 FOR UPDATE SKIP LOCKED",
     );
-    let generation = i64::try_from(seen).unwrap_or(i64::MAX);
-    let same = spi::write(&lock, &[connection.into(), generation.into(), used.expose().into()], |row| {
-        row.get::<bool>(1)
-    })?;
+    let same = spi::write(&lock, &[connection.into(), used.expose().into()], |row| row.get::<bool>(1))?;
     match same.first() {
         None => {
             let there = Statement::fixed(

@@ -75,18 +75,18 @@ pub fn revoke(name: &str) -> Result<String> {
     let connection = spi::transaction(|| config::client(name))?;
     with_token_lock(&connection, || {
         let stored = spi::transaction(|| config::tokens(connection.id))?;
-        let Some(refresh) = stored.and_then(|stored| stored.refresh) else {
+        let Some(refresh) = stored.and_then(|(stored, _)| stored.refresh) else {
             return Ok(format!("connection {name} has no authorization to give back"));
         };
         let hosts = line::hosts(&connection)?;
         let agent = agent::agent(&guc::http(), &hosts)?;
         let (id, secret, token) =
-            (connection.client_id.clone(), connection.client_secret.clone(), refresh.clone());
+            (connection.client.id.clone(), connection.client.secret.clone(), refresh.clone());
         let base = hosts.revoke.clone();
         let outcome = latch::call(move || oauth::revoke(&agent, &base, &id, &secret, &token))
             .unwrap_or_else(|| Err("the call did not return".to_owned()));
         if let Err(message) = outcome {
-            let message = Redactor::new(&[&connection.client_secret, &refresh]).scrub(&message);
+            let message = Redactor::new(&[&connection.client.secret, &refresh]).scrub(&message);
             return Err(Error::NotRevoked { connection: name.to_owned(), message });
         }
         spi::transaction(|| config::forget(connection.id))?;
@@ -118,9 +118,9 @@ fn redeem(connection: &Connection, code: &str, redirect_uri: &str) -> TokenAnswe
         Ok(prepared) => prepared,
         Err(error) => return TokenAnswer::Unknown { message: error.to_string() },
     };
-    let (id, secret) = (connection.client_id.clone(), connection.client_secret.clone());
+    let (id, secret) = (connection.client.id.clone(), connection.client.secret.clone());
     let (code, redirect) = (Secret::new(code), redirect_uri.to_owned());
-    let redactor = Redactor::new(&[&connection.client_secret, &code]);
+    let redactor = Redactor::new(&[&connection.client.secret, &code]);
     let exchanged = code.clone();
     let answer =
         latch::call(move || oauth::exchange(&agent, &hosts.oauth, &id, &secret, &exchanged, &redirect));

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 /// What is asked.
@@ -56,6 +57,9 @@ impl Reply {
 /// Room for an answer without windows, and for each window, in bytes.
 const ROOM: usize = 64 * 1024;
 const ROOM_FOR_WINDOW: usize = 80;
+
+/// How long a visit waits for a lock.
+const VISIT_WAIT: &CStr = c"3s";
 
 /// How often a session looks for its answer.
 const LOOK: i64 = 20;
@@ -119,7 +123,13 @@ pub extern "C-unwind" fn qbo_raw_errand_main(database: pg_sys::Datum) {
     let number = BackgroundWorker::get_extra().parse().unwrap_or(0);
     let Some(mailbox) = Mailbox::open(number) else { return };
     let reply = match serde_json::from_str(&mailbox.question()) {
-        Ok(request) => go(request, &mailbox).unwrap_or_else(|error| Reply::failed(&error)),
+        Ok(request) => {
+            if matches!(request, Request::Visit) {
+                // The next visit comes soon: those that wait for a lock must not fill the worker slots.
+                session::wait_at_most(VISIT_WAIT);
+            }
+            go(request, &mailbox).unwrap_or_else(|error| Reply::failed(&error))
+        }
         Err(error) => Reply::failed(&broken(error)),
     };
     point!("errand@done");

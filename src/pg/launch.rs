@@ -58,9 +58,12 @@ fn before_commit() {
 
 fn start_missing(wanted: &BTreeSet<i32>) -> Result<()> {
     lock::hold_shared(Lock::Queue, 0)?;
+    // Whoever has a place looks for more work before it leaves: one more worker than there are places has nothing to do.
+    let mut places = lock::free_places(guc::max_workers())?;
     for connection in wanted {
-        if lock::is_free(Lock::Connection, *connection)? {
+        if places > 0 && lock::is_free(Lock::Connection, *connection)? {
             start()?;
+            places -= 1;
         }
     }
     Ok(())

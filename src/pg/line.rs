@@ -68,7 +68,7 @@ impl Line {
             limits: Limits { page_size, backoff: guc::backoff(), page_cap: PAGE_CAP, rereads: REREADS },
             max_body_size: settings.max_body_size,
             spool_dir: spool_dir(),
-            secrets: vec![connection.client_secret.clone()],
+            secrets: vec![connection.client.secret.clone()],
             allowance,
             wake: latch::waker(),
         };

@@ -33,13 +33,25 @@ pub fn release(lock: Lock, key: i32) -> Result<bool> {
     ask("SELECT pg_catalog.pg_advisory_unlock($1, $2)", lock, key)
 }
 
-/// Whether nobody holds the lock alone.
+/// Whether nobody holds the lock alone. One statement: a cancel between taking and giving back would leave it with a session.
 pub fn is_free(lock: Lock, key: i32) -> Result<bool> {
-    let free = ask("SELECT pg_catalog.pg_try_advisory_lock_shared($1, $2)", lock, key)?;
-    if free {
-        ask("SELECT pg_catalog.pg_advisory_unlock_shared($1, $2)", lock, key)?;
-    }
-    Ok(free)
+    let look = "SELECT CASE WHEN pg_catalog.pg_try_advisory_lock_shared($1, $2)
+                            THEN pg_catalog.pg_advisory_unlock_shared($1, $2) ELSE false END";
+    ask(look, lock, key)
+}
+
+/// How many of the places from 1 to `most` nobody has.
+pub fn free_places(most: i32) -> Result<usize> {
+    let count = Statement::fixed(
+        "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, $2) place
+          WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l
+                             WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.granted
+                               AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
+                                                                       WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                               AND l.classid OPERATOR(pg_catalog.=) $1::oid AND l.objid OPERATOR(pg_catalog.=) place::oid)",
+    );
+    let free = spi::read_one(&count, &[(Lock::Place as i32).into(), most.into()], |row| row.need::<i64>(1))?;
+    Ok(free.and_then(|free| usize::try_from(free).ok()).unwrap_or(0))
 }
 
 /// Process that holds the lock alone.

@@ -58,6 +58,12 @@ pub fn write(tables: &Tables, attempt: &Attempt, tally: &Tally, error: Option<&E
     owner::run_as(tables.report_owner, || spi::run(&statement, &args)).map(|_| ())
 }
 
+/// Sees that writing to the report table has to wait for nobody. Error: 55P03, somebody has locked it.
+pub fn lock_at_once(tables: &Tables) -> Result<()> {
+    let statement = Statement::on("LOCK TABLE %report IN ROW EXCLUSIVE MODE NOWAIT", &tables.target);
+    owner::run_as(tables.report_owner, || spi::run(&statement, &[])).map(|_| ())
+}
+
 /// Takes the number of a run that has just begun off rows that have it already: the table came from a database in which it was
 /// another run's. They still say what is covered, under a number that no run has.
 pub fn disown(tables: &Tables, run: i64) -> Result<()> {

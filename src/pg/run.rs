@@ -49,8 +49,7 @@ impl Tally {
 /// Connections that have work to do; without an id its configuration is gone. The one that was worked on longest ago comes
 /// first, so that many companies share few workers evenly.
 ///
-/// A run that QuickBooks asked to wait is put aside for a day at most: what is to wait for longer was put aside by a clock that
-/// has been set back since.
+/// While one run of a connection is put aside, because QuickBooks asked to wait, its others wait too.
 ///
 /// Work is a run, or a refresh token that nobody uses: Intuit lets it end after a hundred days without use, so it is
 /// renewed when half of that is over; after a failure, an hour later again.
@@ -59,9 +58,7 @@ pub fn due() -> Result<Vec<(String, Option<i32>)>> {
         "SELECT w.connection, c.connection_id
            FROM (SELECT r.connection, pg_catalog.min(r.run_id) AS first FROM raw.qb_run r
                   WHERE r.status IN ('queued', 'running')
-                    AND (r.not_before IS NULL OR r.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
-                         OR r.not_before OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '25 hours'::interval))
-                  GROUP BY r.connection
+                  GROUP BY r.connection HAVING raw._qb_paused_until(r.connection) IS NULL
                  UNION
                  SELECT i.connection, NULL FROM raw.qb_config i WHERE raw._qb_token_is_idle(i)
                     AND NOT EXISTS (SELECT 1 FROM raw.qb_run q WHERE q.status IN ('queued', 'running')
@@ -95,8 +92,7 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
           WHERE r.run_id OPERATOR(pg_catalog.=) (
                 SELECT q.run_id FROM raw.qb_run q
                  WHERE q.connection OPERATOR(pg_catalog.=) $1 AND q.status IN ('queued', 'running')
-                   AND (q.not_before IS NULL OR q.not_before OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
-                        OR q.not_before OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) '25 hours'::interval))
+                   AND raw._qb_paused_until($1) IS NULL
                  ORDER BY q.run_id LIMIT 1)
             AND r.status IN ('queued', 'running')
          RETURNING r.run_id",
@@ -159,6 +155,17 @@ fn read(id: i64, row: &Row) -> Result<Run> {
         execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),
         attempt: row.need(8)?,
     })
+}
+
+/// Counts what is stored anew: a report table that was made again, or emptied, no longer has what the run had done.
+pub fn has_stored(id: i64, windows: usize) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r SET windows_done = $2, attempt_windows = $2
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.windows_done OPERATOR(pg_catalog.<>) $2
+            AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
+    );
+    let windows = i32::try_from(windows).unwrap_or(i32::MAX);
+    spi::run(&statement, &[id.into(), windows.into()]).map(|_| ())
 }
 
 /// A window of a run that is gone, or whose id belongs to another run by now, is not stored.
@@ -245,8 +252,8 @@ pub fn verified(id: i64, source: i64, stored: i64) -> Result<()> {
     spi::run(&statement, &[id.into(), source.into(), stored.into()]).map(|_| ())
 }
 
-/// Puts a run back into the queue, not to be touched for a while: QuickBooks asked for it. One that somebody cancelled
-/// meanwhile ends. False: it is ours no more.
+/// Puts a run back into the queue; nothing of its connection is touched for a while, as QuickBooks asked. One that somebody
+/// cancelled meanwhile ends. False: it is ours no more.
 pub fn park(id: i64, pause: Duration) -> Result<bool> {
     let statement = Statement::fixed(
         "UPDATE raw.qb_run AS r

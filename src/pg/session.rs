@@ -4,12 +4,12 @@
 use super::holdoff::uncancelled;
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// Settings a DBA may have changed for the database or for all roles; the worker must work the same everywhere. Nested
 /// loops over the primary key are the right plan for a page against a table of any size; a plan made while the table was
 /// small would otherwise be kept.
-const PINNED: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[
+const PINNED: &[(&CStr, &CStr)] = &[
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"TimeZone", c"UTC"),
     (c"DateStyle", c"ISO, YMD"),
@@ -28,6 +28,8 @@ const PINNED: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[
     (c"enable_mergejoin", c"off"),
     (c"enable_seqscan", c"off"),
     (c"jit", c"off"),
+    // From 16 on it logs parameters: records, and tokens.
+    (c"auto_explain.log_min_duration", c"-1"),
 ];
 
 unsafe extern "C-unwind" {
@@ -78,18 +80,28 @@ fn handle_signals() {
 }
 
 fn pin() {
-    // SAFETY: connected, on the main thread; names and values are C strings of ours.
-    unsafe {
-        for (name, value) in PINNED {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
-        pg_sys::pgstat_report_appname(c"qbo_raw".as_ptr());
+    for (name, value) in PINNED {
+        set(name, value);
     }
+    // SAFETY: connected, on the main thread; a C string of ours.
+    unsafe { pg_sys::pgstat_report_appname(c"qbo_raw".as_ptr()) }
+}
+
+fn set(name: &CStr, value: &CStr) {
+    // SAFETY: connected, on the main thread; name and value are C strings.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+/// Waits no longer than this for a lock from now on, a `lock_timeout`.
+pub fn wait_at_most(limit: &CStr) {
+    set(c"lock_timeout", limit);
 }
 
 /// What the worker is doing, for `pg_stat_activity.query`; never with a value of a record or a secret.

@@ -4,7 +4,7 @@
 use super::holdoff::uncancelled;
 use super::raise;
 use super::statement::Statement;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Retry};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::PgOid;
 use pgrx::prelude::*;
@@ -139,10 +139,31 @@ fn misused(error: SpiError) -> Error {
 /// returns the error. For the worker only: a backend is in a transaction already. A cancel waits until it is over: what is
 /// written down in a moment is written down, and SIGTERM ends even a wait.
 pub fn transaction<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    uncancelled(|| interruptible(work))
+    // `lock_timeout` makes itself known by a SIGINT. Held off like a cancel it would end no wait, and strike the next statement
+    // that may be interrupted, long after the lock was had.
+    // SAFETY: a variable of the main thread, read when a lock is waited for.
+    let limit = unsafe { (&raw mut pg_sys::LockTimeout).replace(0) };
+    let outcome = uncancelled(|| interruptible(work));
+    // SAFETY: as above.
+    unsafe { pg_sys::LockTimeout = limit };
+    outcome
 }
 
-/// The same for statements that may take long: a cancel ends them, with 57014.
+/// The same for statements that may wait for somebody's lock, for `lock_timeout` at most (55P03). A cancel ends the wait if
+/// `given_up` says so, with 57014; whoever interrupts it for something else has it begun anew.
+pub fn patiently<T>(
+    mut given_up: impl FnMut() -> Result<bool>,
+    mut work: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    loop {
+        match interruptible(&mut work) {
+            Err(error) if error.retry() == Retry::Cancelled && !given_up()? => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The same for statements that may take long: a cancel ends them, with 57014, and `lock_timeout` a wait, with 55P03.
 pub fn interruptible<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     // SAFETY: called on the worker's main thread, outside a transaction.
     unsafe {

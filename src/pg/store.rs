@@ -28,7 +28,7 @@ const UPSERT: &str = "
                 FROM (SELECT pg_catalog.unnest($1::text[]) AS id, pg_catalog.unnest($2::text[]) AS payload) AS i OFFSET 0) AS n
         LEFT JOIN %data AS t ON t.id OPERATOR(pg_catalog.=) n.id
        WHERE t.id IS NULL
-          OR (t.payload OPERATOR(pg_catalog.<>) n.payload
+          OR (t.payload IS DISTINCT FROM n.payload
               AND (raw._qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
                    OPERATOR(pg_catalog.>) raw._qb_instant(n.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE)
     ), written AS (
@@ -39,7 +39,7 @@ const UPSERT: &str = "
         payload = excluded.payload, ingested_at_utc = excluded.ingested_at_utc,
         extract_window_start_utc = excluded.extract_window_start_utc, extract_window_end_utc = excluded.extract_window_end_utc,
         page_number = excluded.page_number, page_size = excluded.page_size, request_payload = excluded.request_payload
-      WHERE t.payload OPERATOR(pg_catalog.<>) excluded.payload
+      WHERE t.payload IS DISTINCT FROM excluded.payload
         AND (raw._qb_instant(t.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')
              OPERATOR(pg_catalog.>) raw._qb_instant(excluded.payload OPERATOR(pg_catalog.#>>) '{MetaData,LastUpdatedTime}')) IS NOT TRUE
       RETURNING 1
@@ -210,10 +210,13 @@ impl Store {
 
     fn reject(&self, attempt: &Attempt, page: u32, reject: &SpooledReject) -> Result<()> {
         let statement = Statement::on(
-            "INSERT INTO %rejects (run_id, connection, entity, record_id, window_start, window_end, page_number, reason, raw,
+            "INSERT INTO %rejects AS j (run_id, connection, entity, record_id, window_start, window_end, page_number, reason, raw,
                                    fingerprint)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.md5(coalesce($9, $8)))
-             ON CONFLICT (connection, entity, fingerprint) DO NOTHING",
+             ON CONFLICT (connection, entity, fingerprint) DO UPDATE
+               SET window_start = GREATEST(j.window_start, excluded.window_start), window_end = LEAST(j.window_end, excluded.window_end)
+             WHERE GREATEST(j.window_start, excluded.window_start) OPERATOR(pg_catalog.<) LEAST(j.window_end, excluded.window_end)
+               AND (j.window_start OPERATOR(pg_catalog.<) excluded.window_start OR j.window_end OPERATOR(pg_catalog.>) excluded.window_end)",
             &self.tables.target,
         );
         let args = [

@@ -16,6 +16,8 @@ pub struct Tables {
     pub data_owner: pg_sys::Oid,
     pub report_owner: pg_sys::Oid,
     pub rejects_owner: pg_sys::Oid,
+    /// Whether the data table is new.
+    pub made: bool,
 }
 
 /// A column that must be there, and its type.
@@ -170,7 +172,7 @@ pub fn find(target: &Target) -> Result<Option<Tables>> {
     let rejects = check(target, &target.rejects(), REJECTS)?;
     Ok(match (data, report, rejects) {
         (Some(data_owner), Some(report_owner), Some(rejects_owner)) => {
-            Some(Tables { target: target.clone(), data_owner, report_owner, rejects_owner })
+            Some(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made: false })
         }
         _ => None,
     })
@@ -180,21 +182,22 @@ pub fn find(target: &Target) -> Result<Option<Tables>> {
 /// table, 42703 or 42804 a column that is missing or of another type, 42P10 no unique key on the id.
 pub fn ensure(target: &Target) -> Result<Tables> {
     lock::hold(Lock::Tables, 0)?;
-    let data_owner = ensure_one(target, &target.data(), DATA, CREATE_DATA)?;
+    let (data_owner, made) = ensure_one(target, &target.data(), DATA, CREATE_DATA)?;
     need_key(target, &target.data())?;
-    let report_owner = ensure_one(target, &target.report(), REPORT, CREATE_REPORT)?;
-    let rejects_owner = ensure_one(target, &target.rejects(), REJECTS, CREATE_REJECTS)?;
-    Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner })
+    let (report_owner, _) = ensure_one(target, &target.report(), REPORT, CREATE_REPORT)?;
+    let (rejects_owner, _) = ensure_one(target, &target.rejects(), REJECTS, CREATE_REJECTS)?;
+    Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made })
 }
 
+/// The role that statements on the table run as, and whether the table had to be made.
 fn ensure_one(
     target: &Target,
     table: &str,
     columns: &[Column],
     create: &[&'static str],
-) -> Result<pg_sys::Oid> {
+) -> Result<(pg_sys::Oid, bool)> {
     if let Some(owner) = check(target, table, columns)? {
-        return Ok(owner);
+        return Ok((owner, false));
     }
     let maker = role("qbo_raw_owner")?;
     let lz4 = columns == DATA && has_lz4()?;
@@ -210,7 +213,7 @@ fn ensure_one(
         Ok(())
     };
     owner::with_create(target, || owner::run_as(maker, make))?;
-    Ok(maker)
+    Ok((maker, true))
 }
 
 /// lz4 compresses a record several times faster than pglz; servers built without it refuse the word.

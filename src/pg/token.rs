@@ -1,7 +1,7 @@
 //! Renewing the token of a connection: does what `domain::token` says, step by step. No transaction is open while Intuit is
 //! asked, and from the moment a token is spent until the answer is stored nothing interrupts.
 
-use super::config::{self, Connection};
+use super::config::{self, Client, Connection};
 use super::latch::{self, Hold};
 use super::lock::{self, Lock};
 use super::raise;
@@ -10,7 +10,7 @@ use super::time;
 use crate::domain::fault::{Failure, Scope};
 use crate::domain::secret::{Redactor, Secret};
 use crate::domain::token::{Event, Renewal, Saved, Step, Token, TokenAnswer};
-use crate::error::{Error, Result, Retry};
+use crate::error::{Error, Result};
 use crate::http::agent::Hosts;
 use crate::http::oauth;
 use std::time::{Duration, Instant};
@@ -19,8 +19,7 @@ use ureq::Agent;
 /// Renews the token of one connection.
 pub struct Keeper {
     connection: i32,
-    client_id: String,
-    client_secret: Secret,
+    client: Client,
     agent: Agent,
     oauth_base: String,
 }
@@ -30,8 +29,7 @@ impl Keeper {
     pub fn new(connection: &Connection, agent: &Agent, hosts: &Hosts) -> Self {
         Keeper {
             connection: connection.id,
-            client_id: connection.client_id.clone(),
-            client_secret: connection.client_secret.clone(),
+            client: connection.client.clone(),
             agent: agent.clone(),
             oauth_base: hosts.oauth.clone(),
         }
@@ -45,6 +43,7 @@ impl Keeper {
         mut given_up: impl FnMut() -> Result<bool>,
     ) -> std::result::Result<Token, Box<Failure>> {
         let mut renewal = Renewal::new(refused);
+        let mut client = self.client.clone();
         let mut hold: Option<Hold> = None;
         let mut unsaved = false;
         let mut locked = false;
@@ -73,10 +72,16 @@ impl Keeper {
                     (hold, unsaved) = (None, false);
                     let row = spi::transaction(|| config::tokens(self.connection));
                     point!("token@read");
-                    row.map(Event::Row)
+                    // A secret that was rotated since the run began counts from now on.
+                    row.map(|row| {
+                        Event::Row(row.map(|(stored, known)| {
+                            client = known.unwrap_or_else(|| client.clone());
+                            stored
+                        }))
+                    })
                 }
                 Step::WriteIntent => {
-                    let intended = patiently(&mut given_up, || {
+                    let intended = spi::patiently(&mut given_up, || {
                         config::announce(self.connection)?;
                         point!("token@announcing");
                         Ok(Event::Intended)
@@ -87,7 +92,7 @@ impl Keeper {
                 Step::Post(refresh) => {
                     hold = Some(Hold::begin());
                     point!("token@spending");
-                    let answer = self.post(&refresh);
+                    let answer = self.post(&client, &refresh);
                     point!("token@heard");
                     unsaved = matches!(answer, TokenAnswer::Granted(_));
                     if !unsaved {
@@ -95,8 +100,8 @@ impl Keeper {
                     }
                     Ok(Event::Answered(answer))
                 }
-                Step::Save { seen, used, grant } => {
-                    let saved = self.save(seen, &used, &grant);
+                Step::Save { used, grant, .. } => {
+                    let saved = self.save(&used, &grant);
                     point!("token@saved");
                     if saved == Saved::Stored {
                         (hold, unsaved) = (None, false);
@@ -104,7 +109,7 @@ impl Keeper {
                     Ok(Event::Saved(saved))
                 }
                 Step::Mark { seen, state, message } => {
-                    patiently(&mut given_up, || config::mark(self.connection, seen, state, &message))
+                    spi::patiently(&mut given_up, || config::mark(self.connection, seen, state, &message))
                         .map(|()| Event::Marked)
                 }
             };
@@ -121,24 +126,24 @@ impl Keeper {
     }
 
     /// Spends the refresh token, on a thread of its own; the main thread waits on its latch.
-    fn post(&self, refresh: &Secret) -> TokenAnswer {
-        let (agent, base, id) = (self.agent.clone(), self.oauth_base.clone(), self.client_id.clone());
-        let (secret, token) = (self.client_secret.clone(), refresh.clone());
+    fn post(&self, client: &Client, refresh: &Secret) -> TokenAnswer {
+        let (agent, base, id) = (self.agent.clone(), self.oauth_base.clone(), client.id.clone());
+        let (secret, token) = (client.secret.clone(), refresh.clone());
         let answer = latch::call(move || {
             point!("token@sending");
             let answer = oauth::refresh(&agent, &base, &id, &secret, &token);
             point!("token@answered");
             answer
         });
-        let redactor = Redactor::new(&[&self.client_secret, refresh]);
+        let redactor = Redactor::new(&[&client.secret, refresh]);
         answer
             .unwrap_or(TokenAnswer::Unknown { message: "the call did not return".to_owned() })
             .scrubbed(&redactor)
     }
 
-    fn save(&self, seen: u64, used: &Secret, grant: &crate::domain::token::Grant) -> Saved {
+    fn save(&self, used: &Secret, grant: &crate::domain::token::Grant) -> Saved {
         let saved = spi::transaction(|| {
-            let saved = config::save(self.connection, seen, used, grant, time::now())?;
+            let saved = config::save(self.connection, used, grant, time::now())?;
             point!("token@saving");
             Ok(saved)
         });
@@ -169,20 +174,6 @@ impl Keeper {
             }
         }
         Ok(())
-    }
-}
-
-/// A statement that may have to wait for somebody's lock, for thirty seconds at most. Who interrupts it without cancelling
-/// what it is for has it begun anew.
-fn patiently<T>(
-    given_up: &mut impl FnMut() -> Result<bool>,
-    mut work: impl FnMut() -> Result<T>,
-) -> Result<T> {
-    loop {
-        match spi::interruptible(&mut work) {
-            Err(error) if error.retry() == Retry::Cancelled && !given_up()? => {}
-            outcome => return outcome,
-        }
     }
 }
 

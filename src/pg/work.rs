@@ -190,9 +190,15 @@ impl Work {
                         Err(error) => return Ok(Err(error)),
                         Ok(tables) => tables,
                     };
+                    let made = tables.made;
                     self.store = Store::new(tables, &self.connection.name);
-                    let text = format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
-                    raise::warning(text, Some("Windows stored before are gone; queue the range again."));
+                    if made {
+                        let text =
+                            format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
+                        raise::warning(text, Some("Windows stored before are gone; queue the range again."));
+                    } else if self.pause(pause)? {
+                        return Ok(Err(Error::cancelled()));
+                    }
                 }
                 _ if self.pause(pause)? => return Ok(Err(Error::cancelled())),
                 _ => {}
@@ -209,17 +215,28 @@ impl Work {
             let (name, entity) = (self.connection.name.as_str(), self.run.entity.name);
             self.charged += u64::from(counters.requests);
             let charge = || usage::add(name, entity, Outcome::Error, tally.requests.into());
-            let written = spi::transaction(|| {
+            let write = || {
                 report::write(tables, attempt, &tally, Some(&error))?;
                 point!("failure@reported");
                 charge()?;
                 run::add_failed(run, &tally, &error)?;
                 point!("failure@committing");
                 Ok(())
+            };
+            let mut written = spi::transaction(|| {
+                report::lock_at_once(tables)?;
+                write()
             });
+            // Only who has to wait can be cancelled.
+            if written.as_ref().is_err_and(|error| error.sqlstate() == "55P03") {
+                written = spi::patiently(|| self.is_cancelled(), write);
+                if written.as_ref().is_err_and(|error| error.retry() == Retry::Cancelled) {
+                    self.machine.cancel();
+                }
+            }
             point!("failure@written");
             if written.is_err() {
-                // The report table cannot be written: at least the run says what happened.
+                // The report table cannot be written, or not in time: at least the run says what happened.
                 spi::transaction(|| {
                     charge()?;
                     run::add_failed(run, &tally, &error)

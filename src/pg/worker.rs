@@ -3,6 +3,7 @@
 //! alive; a run that is "running" without a lock behind it is taken up again.
 
 use super::config;
+use super::latch;
 use super::launch;
 use super::line::{self, Line};
 use super::lock::{self, Lock};
@@ -16,6 +17,7 @@ use crate::error::Result;
 use crate::pg::guc;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
+use std::time::Duration;
 
 /// Entry point; named in `launch`. The argument is the database, the extra text the transaction to wait for.
 #[pg_guard]
@@ -54,13 +56,23 @@ fn wait_for_caller() -> Result<()> {
     })
 }
 
-/// Starts a worker in this database, if there is something to do that nobody does.
+/// Starts a worker in this database, if there is something to do that nobody does. Error: 55P03, somebody has locked what
+/// tells.
 pub fn send_another() -> Result<()> {
-    if guc::enabled() && extension()?.is_some() && work_is_free()? {
+    if !guc::enabled() || extension()?.is_none() {
+        return Ok(());
+    }
+    let never = || Ok(false);
+    // Who is committing a run just now may have counted on us, who held the connection's lock when he looked.
+    spi::patiently(never, || lock::hold(Lock::Queue, 0))?;
+    if spi::patiently(never, || Ok(lock::free_places(guc::max_workers())? > 0 && work_is_free()?))? {
         spi::transaction(launch::start)?;
     }
     Ok(())
 }
+
+/// Between two looks for work that is free and cannot be had.
+const PAUSE: Duration = Duration::from_millis(200);
 
 fn serve() -> Result<()> {
     let Some(extension) = extension()? else { return Ok(()) };
@@ -68,7 +80,9 @@ fn serve() -> Result<()> {
     loop {
         let Some(place) = take_place()? else { return Ok(()) };
         point!("worker@placed");
+        let mut idle = true;
         while let Some((name, key)) = take_connection()? {
+            idle = false;
             point!("worker@locked");
             let outcome = work_on(&name, extension);
             spi::transaction(|| lock::release(Lock::Connection, key))?;
@@ -83,9 +97,13 @@ fn serve() -> Result<()> {
         point!("worker@leaving");
         // Whoever commits a run now, or from now on, either saw our locks gone or is waited for here.
         spi::transaction(|| lock::hold(Lock::Queue, 0))?;
-        if !work_is_free()? {
+        if !spi::transaction(work_is_free)? {
             point!("worker@left");
             return Ok(());
+        }
+        if idle {
+            // Free, and yet not to be had: somebody who is no worker of ours holds the lock beside others.
+            latch::wait(PAUSE);
         }
     }
 }
@@ -119,7 +137,8 @@ fn renew_idle(name: &str) -> Result<()> {
         return Ok(());
     }
     let connection = spi::transaction(|| config::load(name))?;
-    let generation = spi::transaction(|| config::tokens(connection.id))?.map(|stored| stored.generation);
+    let stored = spi::transaction(|| config::tokens(connection.id))?;
+    let generation = stored.map(|(stored, _)| stored.generation);
     let line = Line::open(&connection, 1, 1)?;
     match line.keeper.renew(generation, || Ok(false)) {
         Ok(_) => {
@@ -160,14 +179,12 @@ fn take_connection() -> Result<Option<(String, i32)>> {
 }
 
 fn work_is_free() -> Result<bool> {
-    spi::transaction(|| {
-        for (_, key) in run::due()? {
-            if lock::is_free(Lock::Connection, key.unwrap_or(0))? {
-                return Ok(true);
-            }
+    for (_, key) in run::due()? {
+        if lock::is_free(Lock::Connection, key.unwrap_or(0))? {
+            return Ok(true);
         }
-        Ok(false)
-    })
+    }
+    Ok(false)
 }
 
 /// Identity of the extension: after DROP and CREATE EXTENSION it is another one, and nothing of ours may be written there.

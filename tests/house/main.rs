@@ -238,7 +238,7 @@ fn the_library_lists_the_sql_files_in_their_order() {
 }
 
 /// Heads of the hunks of a patch that do not fit: what they show of a file is not in it.
-fn misfits<'a>(patch: &'a str, file: impl Fn(&str) -> String) -> Vec<&'a str> {
+fn misfits(patch: &str, file: impl Fn(&str) -> String) -> Vec<&str> {
     let mut found = Vec::new();
     for part in patch.split("\n--- a/").skip(1) {
         let text = file(part.split('\n').next().unwrap_or_default());

@@ -17,7 +17,7 @@ fn qb_authorize_url(redirect_uri: Option<&str>, connection: Option<&str>) -> Rai
     let connection = config::client(name)?;
     let hosts = line::hosts(&connection)?;
     let (url, state) =
-        oauth::consent_url(&hosts.consent, &connection.client_id, redirect_uri).map_err(|problem| {
+        oauth::consent_url(&hosts.consent, &connection.client.id, redirect_uri).map_err(|problem| {
             Error::Argument {
                 argument: "redirect_uri",
                 value: problem,

@@ -18,14 +18,15 @@ fn tick() -> Result<i32> {
         return Ok(0);
     }
     launch::may_write()?;
-    let mut started = 0;
+    let mut free = Vec::new();
     for (_, connection) in run::due()? {
         // A run whose connection was deleted needs a worker too, to be ended with an error.
         let connection = connection.unwrap_or(0);
         if lock::is_free(Lock::Connection, connection)? {
             launch::at_commit(connection);
-            started += 1;
+            free.push(connection);
         }
     }
-    Ok(started)
+    let started = free.len().min(lock::free_places(guc::max_workers())?);
+    Ok(i32::try_from(started).unwrap_or(i32::MAX))
 }

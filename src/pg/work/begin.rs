@@ -36,6 +36,8 @@ impl Work {
         })?;
         let todo: Vec<Window> =
             run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
+        let done = run.windows.len() - todo.len();
+        spi::transaction(|| run::has_stored(id, done))?;
         let at_once = guc::fetch_threads();
         let text = format!(
             "qbo_raw: run {id} starts: {} of connection {name}, {} of {} windows to do, attempt {}",
@@ -47,7 +49,7 @@ impl Work {
         raise::log(PgLogLevel::LOG, text);
 
         let line = Line::open(&connection, at_once, run.page_size)?;
-        let machine = Machine::new(todo, stored.len(), at_once);
+        let machine = Machine::new(todo, done, at_once);
         let store = Store::new(tables, name);
         point!("run@begun");
         let (count, looked) = (Count::Open, Instant::now());

@@ -137,9 +137,11 @@ impl Work {
             "qbo_raw: run {run} of {entity}: QuickBooks counts {source} records in the range, the table holds {stored}"
         );
         let hint = format!(
-            "SELECT * FROM raw.qb_verify('{entity}', '{}', '{}') names the windows that differ.",
+            "SELECT * FROM raw.qb_verify('{entity}', '{}', '{}', window_on => '{}', connection => '{}') names the windows that differ.",
             whole.start.date_naive(),
-            (whole.end - chrono::TimeDelta::seconds(1)).date_naive()
+            (whole.end - chrono::TimeDelta::seconds(1)).date_naive(),
+            self.run.on.as_str(),
+            self.connection.name
         );
         raise::warning(text, Some(&hint));
     }

@@ -116,6 +116,11 @@ impl Sim {
         self.server.lock().tokens.rotate_next();
     }
 
+    /// The app has another secret from now on.
+    pub fn set_client_secret(&self, secret: &str) {
+        self.server.lock().client_secret = secret.to_owned();
+    }
+
     /// Every token is void.
     pub fn revoke_tokens(&self) {
         self.server.lock().tokens.revoke();

@@ -38,6 +38,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("_qb_check_page_size", &["22004", "22023"]),
     ("_qb_check_range", &["22023"]),
     ("_qb_clock", &[]),
+    ("_qb_paused_until", &[]),
     ("_qb_count", &["22004", "22023"]),
     ("_qb_days", &["22004", "22023"]),
     // Without pg_cron there is nothing that could call it; no time is that early.

@@ -105,6 +105,9 @@ fn a_company_that_was_mistyped_is_put_right_until_something_is_stored() {
     let error = db.refused("SELECT raw.qb_connect(environment => 'sandbox')");
     assert_eq!(error.sqlstate, "55000");
     assert!(error.message.ends_with(&format!("another company, {realm} (production)")), "{error:?}");
+    // Neither past the function.
+    let error = db.refused("UPDATE raw.qb_config SET realm_id = '12'");
+    assert_eq!(error.sqlstate, "55000", "{error:?}");
 }
 
 #[test]

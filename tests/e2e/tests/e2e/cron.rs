@@ -27,6 +27,11 @@ fn one_minute_of_pg_cron() {
     let db = Database::named(&server, "books", Options::default());
     db.exec("CREATE EXTENSION pg_cron");
     server.sql("postgres", "CREATE ROLE nightly LOGIN; GRANT qbo_raw_operator TO nightly");
+    let after = qbo_e2e::rows(
+        &mut db.client_as("nightly"),
+        "SELECT result FROM raw.qb_check() WHERE subject = 'after a restart'",
+    );
+    assert_eq!(after.unwrap(), [["pg_cron, whose jobs you may not see"]]);
     db.exec("GRANT USAGE ON SCHEMA cron TO nightly");
     for (call, sqlstate) in [
         ("NULL, 'items', '2025-07-01', '2025-07-02'", "22004"),

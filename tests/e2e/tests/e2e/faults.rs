@@ -1,7 +1,7 @@
 //! Faults of the network and of QuickBooks: each ends as it should, with a report row a DBA can act on.
 
 use qbo_e2e::{Database, RANGE, seconds};
-use qbo_sim::{Fault, Options, When};
+use qbo_sim::{Fault, Options, Sim, When};
 use std::time::Instant;
 
 fn named(name: &str) -> Fault {
@@ -241,4 +241,55 @@ fn over_tls_with_the_authority_named_and_not_without() {
     assert_eq!(other.ended(run), "failed");
     assert_eq!(other.of_run(run, "error_code"), "tls_error");
     assert_eq!(other.sim.request_count(), 0, "no token left before the peer was known");
+}
+
+/// QuickBooks asks the company to wait, not the run that happened to ask.
+#[test]
+fn what_one_run_was_asked_to_wait_for_its_neighbours_wait_for_too() {
+    let db = Database::new();
+    let acme = Sim::start(Options { seed: 7, realm: "9130000000000000007".to_owned(), ..Options::default() })
+        .unwrap();
+    db.connect_another(&acme, "acme");
+    db.sim.fault_times(When::Nth(3), named("429:3600"), 1);
+    db.exec(&format!("SELECT raw.qb_backfill('invoices', {RANGE}), raw.qb_backfill('items', {RANGE})"));
+    qbo_e2e::wait_until("one is put aside", seconds(20), || {
+        db.number(
+            "SELECT count(*) FROM raw.qb_run WHERE status = 'queued' AND not_before > now() + '50 minutes'",
+        ) == 1
+    });
+    qbo_e2e::wait_until("the worker left", seconds(30), || !db.has_worker());
+    let asked = db.sim.request_count();
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 0, "nothing is due");
+    assert_eq!(
+        db.rows("SELECT run_id, left(\"left\", 5) FROM raw.qb_progress"),
+        [["1", "waits"], ["2", "waits"]]
+    );
+    let later = db.queue("terms");
+    qbo_e2e::wait_until("the worker left again", seconds(30), || !db.has_worker());
+    assert_eq!((db.sim.request_count(), db.of_run(later, "status").as_str()), (asked, "queued"));
+    // Another company is not concerned.
+    let other = db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, connection => 'acme')"));
+    assert_eq!(db.ended(other), "success");
+    db.exec("UPDATE raw.qb_run SET not_before = now() WHERE not_before IS NOT NULL");
+    assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
+    for run in [1, 2, later] {
+        assert_eq!(db.ended(run), "success");
+    }
+}
+
+/// A table that the code of somebody else misses is not ours.
+#[test]
+fn a_trigger_that_misses_a_table_of_its_own_is_not_taken_for_a_table_that_vanished() {
+    let db = Database::new();
+    db.backfill("items");
+    db.exec(
+        "CREATE FUNCTION raw.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO raw.notes SELECT 1; RETURN NEW; END $$;
+         GRANT EXECUTE ON FUNCTION raw.note() TO qbo_raw_owner;
+         CREATE TRIGGER note BEFORE INSERT OR UPDATE ON raw.qb_items FOR EACH ROW EXECUTE FUNCTION raw.note();
+         DELETE FROM raw.qb_items",
+    );
+    let run = db.number("SELECT raw.qb_backfill('items', '2025-07-01', '2025-09-30', 31)");
+    assert_eq!(db.ended(run), "failed");
+    assert!(db.of_run(run, "error_message").contains("raw.notes"), "{}", db.of_run(run, "error_message"));
+    assert!(!db.log().contains("had to make qb_items again"), "{}", db.log());
 }

@@ -30,4 +30,5 @@ mod surroundings;
 mod tokens;
 mod upgrade;
 mod verify;
+mod waits;
 mod watch;

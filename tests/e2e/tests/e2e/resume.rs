@@ -352,3 +352,31 @@ fn a_report_of_another_database_is_nobodys() {
     assert_eq!(db.number(&others.replace("$1", &next.to_string())), 14, "what they say is kept");
     assert_eq!(db.number("SELECT count(*) FROM raw.qb_gaps('items', '2025-07-01', '2025-09-30')"), 0);
 }
+
+/// What a run has done is what its reports say, not what it remembers.
+#[test]
+fn a_run_whose_reports_are_gone_counts_anew_when_it_goes_on() {
+    let db = company();
+    spoil(&db, &[("2025-08-05", "4001")]);
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "partial");
+    let total = db.of_run(run, "windows_total");
+    db.sim.clear_faults();
+    db.exec("TRUNCATE raw.backfill_report_invoices");
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "windows_done"), total);
+    assert_eq!(db.value("SELECT count(*) FROM raw.backfill_report_invoices"), total);
+}
+
+/// A table of an earlier pipeline may have records without a payload.
+#[test]
+fn a_record_without_a_payload_is_put_right() {
+    let db = company();
+    db.backfill("invoices");
+    db.exec("ALTER TABLE raw.qb_invoices ALTER COLUMN payload DROP NOT NULL; UPDATE raw.qb_invoices SET payload = NULL WHERE id < '2'");
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 31)"));
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    assert!(db.of_run(run, "updated_count > 0") == "t");
+    db.check_equal("invoices", "Invoice");
+}

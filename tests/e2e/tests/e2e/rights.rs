@@ -222,6 +222,9 @@ fn the_script_refuses_a_schema_and_a_role_of_a_stranger() {
     server.sql("taken", "CREATE SCHEMA raw AUTHORIZATION mallory");
     let mut client = server.connect("taken", "postgres").unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
+    // The owner of the database is a stranger too: he could put a schema of his own in the place of this one.
+    client.batch_execute("ALTER DATABASE taken OWNER TO mallory").unwrap();
+    assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
     client.batch_execute("ALTER SCHEMA raw OWNER TO postgres; GRANT CREATE ON SCHEMA raw TO PUBLIC").unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
     client.batch_execute("REVOKE CREATE ON SCHEMA raw FROM PUBLIC; ALTER ROLE qbo_raw_reader LOGIN").unwrap();

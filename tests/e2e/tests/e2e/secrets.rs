@@ -239,3 +239,25 @@ fn what_the_config_table_refuses_is_said_without_its_row() {
     assert!(!log.contains("Failing row"), "{log}");
     assert!(!db.canaries().iter().any(|canary| log.contains(canary)), "{log}");
 }
+
+/// From 16 on auto_explain logs the parameters of what takes long; tokens and records travel as parameters.
+#[test]
+fn statements_of_the_worker_are_not_explained() {
+    let server = Server::private("shared_preload_libraries = 'auto_explain'");
+    let db = Database::on(&server, Options::default());
+    let mut secrets = vec![db.sim.refresh_token(), db.sim.client_secret()];
+    // Only now: what a person types is logged as he typed it.
+    server.sql("postgres", "ALTER SYSTEM SET auto_explain.log_min_duration = 0");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    wait_until("others are explained", seconds(20), || {
+        db.number("SELECT count(*) FROM raw.qb_run") == 0 && db.log().contains("Query Text")
+    });
+    db.sim.rotate_next();
+    db.backfill("items");
+    secrets.extend([db.sim.refresh_token(), db.value("SELECT access_token FROM raw.qb_config")]);
+    let log = db.log();
+    for secret in &secrets {
+        assert!(!log.contains(secret.as_str()), "{secret} is in the log");
+    }
+    assert!(!log.contains("MetaData"), "a record is in the log");
+}

@@ -24,15 +24,17 @@ enum State {
     BackOff,
     LockWait,
     ReportLockWait,
+    FailureLockWait,
     TokenLockWait,
 }
 
-const STATES: [State; 6] = [
+const STATES: [State; 7] = [
     State::Stall,
     State::TokenBackOff,
     State::BackOff,
     State::LockWait,
     State::ReportLockWait,
+    State::FailureLockWait,
     State::TokenLockWait,
 ];
 
@@ -62,9 +64,25 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
             std::thread::sleep(Duration::from_millis(200));
             (run, None)
         }
-        State::LockWait => waits_for(db, "LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE"),
+        State::LockWait => {
+            db.backfill("invoices");
+            waits_for(db, "LOCK TABLE raw.qb_invoices IN ACCESS EXCLUSIVE MODE")
+        }
         State::ReportLockWait => {
+            db.backfill("invoices");
             waits_for(db, "LOCK TABLE raw.backfill_report_invoices IN ACCESS EXCLUSIVE MODE")
+        }
+        State::FailureLockWait => {
+            db.backfill("invoices");
+            // It has begun when the table is locked, and then has a failure to report.
+            db.sim.fault(When::Statement("FROM Invoice".to_owned()), Fault::named("4001").unwrap());
+            db.sim.set_latency(Duration::from_millis(500));
+            let (run, seen) = (db.queue("invoices"), db.sim.request_count());
+            wait_until("it asks", seconds(30), || db.sim.request_count() > seen);
+            let holder = holding(db, "LOCK TABLE raw.backfill_report_invoices IN SHARE MODE");
+            wait_until("it waits for the lock", seconds(30), || is_waiting(db));
+            db.sim.set_latency(Duration::ZERO);
+            (run, Some(holder))
         }
         State::TokenLockWait => {
             db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
@@ -75,16 +93,22 @@ fn run_in(db: &Database, state: State) -> (i64, Option<postgres::Client>) {
 
 /// A run that waits for what somebody holds.
 fn waits_for(db: &Database, hold: &str) -> (i64, Option<postgres::Client>) {
-    if !hold.contains("qb_config") {
-        db.backfill("invoices");
-    }
+    let holder = holding(db, hold);
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
+    wait_until("it waits for the lock", seconds(30), || is_waiting(db));
+    (run, Some(holder))
+}
+
+fn holding(db: &Database, hold: &str) -> postgres::Client {
     let mut holder = db.client();
     holder.batch_execute(&format!("BEGIN; {hold}")).unwrap();
-    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 9)"));
+    holder
+}
+
+fn is_waiting(db: &Database) -> bool {
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
                     AND backend_type = 'qbo_raw worker'";
-    wait_until("it waits for the lock", seconds(30), || db.number(waits) > 0);
-    (run, Some(holder))
+    db.number(waits) > 0
 }
 
 #[test]

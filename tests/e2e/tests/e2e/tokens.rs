@@ -87,6 +87,55 @@ fn a_wrong_client_is_told_from_a_wrong_token() {
 }
 
 #[test]
+fn a_secret_that_is_rotated_during_a_run_is_the_one_it_renews_with() {
+    let db = Database::new();
+    db.sim.fault_times(When::Nth(4), Fault::Stall(seconds(60)), 1);
+    let run = db.queue("invoices");
+    wait_until("it asks", seconds(30), || db.sim.request_count() >= 4);
+    db.sim.set_client_secret("theNextSecretOfTheApp");
+    db.exec("SELECT raw.qb_connect(client_secret => 'theNextSecretOfTheApp')");
+    db.sim.expire_access_tokens();
+    db.sim.release();
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    assert_eq!(db.value("SELECT auth_state FROM raw.qb_config"), "ok");
+    db.check_equal("invoices", "Invoice");
+}
+
+#[test]
+fn what_was_refused_is_tried_again_when_somebody_says_that_it_is_right() {
+    let db = Database::new();
+    let (realm, id, secret, _) = db.sim.credentials();
+    db.sim.set_client_secret("notYetTheSecretThatWeHave");
+    let run = db.queue("items");
+    assert_eq!(
+        (db.ended(run).as_str(), db.of_run(run, "error_code").as_str()),
+        ("blocked_auth", "bad_client")
+    );
+    db.sim.set_client_secret(&secret);
+    let state = "SELECT auth_state, coalesce(last_error, '') FROM raw.qb_config";
+    // What does not touch the client says nothing about it.
+    db.exec(&format!("SELECT raw.qb_connect(realm_id => '{realm}')"));
+    assert_eq!(db.rows(state)[0][0], "bad_client");
+    db.exec(&format!("SELECT raw.qb_connect(client_id => '{id}', client_secret => '{secret}')"));
+    assert_eq!(db.rows(state), [["ok", ""]]);
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+
+    db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
+    db.sim.fault_times(When::Token, Fault::status(400, r#"{"error":"invalid_grant"}"#), 1);
+    let run = db.queue("terms");
+    assert_eq!(
+        (db.ended(run).as_str(), db.of_run(run, "error_code").as_str()),
+        ("blocked_auth", "needs_reauth")
+    );
+    let token = db.value("SELECT refresh_token FROM raw.qb_config");
+    db.exec(&format!("SELECT raw.qb_connect(refresh_token => '{token}')"));
+    assert_eq!(db.rows(state), [["ok", ""]]);
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+}
+
+#[test]
 fn an_answer_that_is_lost_is_asked_for_again_with_the_same_token() {
     for (mode, status) in
         [(TokenMode::Lazy, "success"), (TokenMode::Grace, "success"), (TokenMode::Strict, "blocked_auth")]
@@ -143,6 +192,22 @@ fn a_token_that_a_person_writes_during_a_refresh_stays() {
     db.exec("UPDATE raw.qb_config SET refresh_token = 'written-by-a-person'");
     db.ended(run);
     assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), "written-by-a-person");
+}
+
+/// Rotating the secret while a token is on its way must not cost the token.
+#[test]
+fn a_secret_that_is_rotated_during_a_refresh_does_not_lose_the_token() {
+    let db = Database::with(Options { tokens: TokenMode::Strict, ..Options::default() });
+    db.sim.rotate_next();
+    db.sim.fault_times(When::Token, Fault::Stall(seconds(60)), 1);
+    let run = db.queue("items");
+    wait_until("the token is spent", seconds(20), || {
+        db.value("SELECT auth_state FROM raw.qb_config") == "refreshing"
+    });
+    db.exec("SELECT raw.qb_connect(client_secret => 'another')");
+    db.sim.release();
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    stored_is_newest(&db);
 }
 
 #[test]

@@ -371,3 +371,22 @@ fn the_doctor_finds_what_is_wrong() {
         Database::on(&server, Options { clock_skew: chrono::TimeDelta::minutes(10), ..Options::default() });
     assert_eq!(wrong(&off)[0], ["clock", "t"]);
 }
+
+/// A record that was rejected in a long window is rejected in a short one too: fetching again cures what the count says.
+#[test]
+fn rejects_count_as_held_in_whatever_windows_they_come() {
+    let db = company();
+    let id = db.sim.ids("Invoice")[7].clone();
+    let text = db.sim.record("Invoice", &id).unwrap().replacen("{", "{\"Bad\":\"\\u0000\",", 1);
+    assert!(db.sim.patch("Invoice", &id, &text));
+    let of = |chunk: i64| db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, {chunk})"));
+    for chunk in [92, 31, 7, 1, 31] {
+        let run = of(chunk);
+        assert_eq!(db.ended(run), "success");
+        assert_eq!(db.of_run(run, "source_count = stored_count"), "t", "chunk_days {chunk}");
+        let differ =
+            format!("SELECT * FROM raw.qb_verify('invoices', {RANGE}, {chunk}) WHERE verdict <> 'same'");
+        assert!(db.rows(&differ).is_empty(), "chunk_days {chunk}");
+    }
+    assert_eq!(db.number("SELECT count(*) FROM raw.qb_rejects"), 1);
+}
