@@ -22,13 +22,12 @@ SET LOCAL quote_all_identifiers = off;
 SET LOCAL lock_timeout = '30s';
 SELECT set_config('qbo_adopt.schema', :'schema', true), set_config('qbo_adopt.keep', :'keep', true) \g /dev/null
 
-CREATE TEMP TABLE did (step int GENERATED ALWAYS AS IDENTITY, "table" text, did text, failed boolean DEFAULT false) ON COMMIT PRESERVE ROWS;
-
 -- The schema has to belong to somebody whom the extension trusts.
 DO $$
 DECLARE
   place name := current_setting('qbo_adopt.schema');
   old name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = place);
+  e record;
 BEGIN
   IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
     RAISE EXCEPTION 'only a superuser can adopt tables' USING ERRCODE = 'insufficient_privilege';
@@ -41,6 +40,16 @@ BEGIN
     RAISE EXCEPTION 'schema "%" does not exist', place
       USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema of the old tables: -v schema=NAME.';
   END IF;
+  -- It would run at the first thing that is created here, with the rights of a superuser.
+  SELECT t.evtname, p.oid::regprocedure AS function, o.rolname AS owner INTO e
+    FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid JOIN pg_roles o ON o.oid = p.proowner
+   WHERE t.evtenabled <> 'D' AND NOT o.rolsuper LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'event trigger "%" runs %, a function of "%", who is no superuser', e.evtname, e.function, e.owner
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Read the function, then ALTER FUNCTION %s OWNER TO a superuser, or ALTER EVENT TRIGGER %I DISABLE.', e.function, e.evtname);
+  END IF;
+  CREATE TEMP TABLE did (step int GENERATED ALWAYS AS IDENTITY, "table" text, did text, failed boolean DEFAULT false) ON COMMIT PRESERVE ROWS;
   IF (old <> 'qbo_raw_owner' OR place = 'raw') AND NOT EXISTS (
        SELECT FROM pg_roles o, pg_database d
         WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba)) THEN
@@ -57,7 +66,7 @@ BEGIN
     CREATE EXTENSION qbo_raw;
     INSERT INTO did ("table", did) VALUES (place || '.*', 'extension qbo_raw created');
   END IF;
-  -- What is done to the tables is done as their owner, whose indexes take the right to create; it is taken back below.
+  -- What is done in the tables is done as their owner, whose indexes take the right to create; it is taken back below.
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', place);
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', place);
 END
@@ -75,7 +84,7 @@ INSERT INTO wanted VALUES
   ('data', 6, 'page_number', 'integer', '', '{page}'),
   ('data', 7, 'page_size', 'integer', '', '{}'),
   ('data', 8, 'request_payload', 'jsonb', '', '{request}'),
-  ('report', 1, 'report_id', 'bigint', 'GENERATED ALWAYS AS IDENTITY', '{}'),
+  ('report', 1, 'report_id', 'bigint', '', '{}'),
   ('report', 2, 'run_id', 'bigint', 'NOT NULL DEFAULT 0', '{}'),
   ('report', 3, 'attempt', 'integer', 'NOT NULL DEFAULT 1', '{}'),
   ('report', 4, 'window_start', 'timestamp with time zone', '', '{window_start_utc,extract_window_start_utc,chunk_start,chunk_start_utc,start_date,fecha_inicio}'),
@@ -94,20 +103,227 @@ INSERT INTO wanted VALUES
   ('report', 17, 'started_at', 'timestamp with time zone', '', '{started_at_utc,start_time}'),
   ('report', 18, 'finished_at', 'timestamp with time zone', '', '{finished_at_utc,end_time,ended_at,completed_at,created_at,executed_at}');
 
+-- The table that is being adopted, and what is done in it: with the rights of its owner, see below.
+CREATE TEMP TABLE task (rel regclass, kind text, relkind "char", fits boolean, newest boolean) ON COMMIT DROP;
+GRANT SELECT ON task TO qbo_raw_owner;
+GRANT INSERT ON did TO qbo_raw_owner;
+CREATE FUNCTION pg_temp.adopt() RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  t task := (SELECT x FROM task x);
+  w record;              -- a column that is wanted
+  col record;            -- the column as it is
+  r record;
+  numbers regclass;      -- the sequence that report_id comes from
+  said text[] := '{}';
+  parts text[] := '{}';  -- of one ALTER TABLE, so that PostgreSQL reads the table at most once
+  added text[] := '{}';
+  node oid := pg_relation_filenode(t.rel);
+  n bigint;
+BEGIN
+
+  -- Run ids of another program say nothing here, and could be those of runs to come.
+  IF t.kind = 'report' AND NOT t.fits AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.rel AND attname = 'run_id' AND NOT attisdropped) THEN
+    EXECUTE format('ALTER TABLE %s RENAME COLUMN run_id TO old_run_id', t.rel);
+    said := said || 'column run_id is called old_run_id now; what the pipeline reported has run 0'::text;
+  END IF;
+
+  -- What would refuse the rows to come: one row a window, other words for the status.
+  IF t.kind = 'report' THEN
+    FOR r IN
+      SELECT c.conname, c.contype FROM pg_constraint c
+       WHERE c.conrelid = t.rel AND (
+         (c.contype = 'c' AND NOT t.fits)
+         OR (c.contype IN ('p', 'u') AND NOT EXISTS (
+               SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (c.conkey)
+                  AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> '')))
+         OR (c.contype = 'f'))
+    LOOP
+      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', t.rel, r.conname);
+      said := said || format('constraint %s dropped: it would refuse later reports', r.conname);
+    END LOOP;
+    FOR r IN
+      SELECT i.indexrelid::regclass::text AS index FROM pg_index i
+       WHERE i.indrelid = t.rel AND i.indisunique AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
+         AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (i.indkey)
+                            AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> ''))
+    LOOP
+      EXECUTE format('DROP INDEX %s', r.index);
+      said := said || format('index %s dropped: it would refuse later reports', r.index);
+    END LOOP;
+  END IF;
+
+  -- The sequence of its identity or its default, if it counts up and the owner of the table may use it.
+  SELECT s.oid INTO numbers
+    FROM pg_attribute a LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid
+                     OR d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype = 'i'
+    JOIN pg_class s ON s.oid IN (d.objid, d.refobjid) AND s.relowner = 'qbo_raw_owner'::regrole
+    JOIN pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0
+   WHERE t.kind = 'report' AND a.attrelid = t.rel AND a.attname = 'report_id';
+  FOR w IN SELECT * FROM wanted WHERE kind = t.kind ORDER BY place LOOP
+    SELECT a.attname, format_type(a.atttypid, NULL) AS type, a.atthasdef INTO col
+      FROM pg_attribute a
+     WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = w.name OR a.attname = ANY (w.also))
+     ORDER BY a.attname <> w.name, array_position(w.also, a.attname::text) LIMIT 1;
+    IF NOT FOUND THEN
+      IF t.kind = 'data' AND w.place <= 2 THEN
+        RAISE EXCEPTION 'it has no column %', w.name USING HINT = 'Rename the column that holds it.';
+      END IF;
+      parts := parts || format('ADD COLUMN %I %s %s', w.name, w.type, w.addition);
+      added := added || w.name::text;
+      CONTINUE;
+    END IF;
+    IF col.attname <> w.name THEN
+      EXECUTE format('ALTER TABLE %s RENAME COLUMN %I TO %I', t.rel, col.attname, w.name);
+      said := said || format('column %s is called %s now', col.attname, w.name);
+    END IF;
+    IF (col.type, w.type) IN (('timestamp without time zone', 'timestamp with time zone'), ('character varying', 'text')) THEN
+      parts := parts || format('ALTER COLUMN %I TYPE %s', w.name, w.type);
+      said := said || format('column %s was %s, is %s%s', w.name, col.type, w.type, CASE w.type WHEN 'text' THEN '' ELSE ': the same times, in UTC' END);
+    ELSIF col.type <> w.type THEN
+      IF col.atthasdef THEN
+        parts := parts || format('ALTER COLUMN %I DROP DEFAULT', w.name);
+      END IF;
+      parts := parts || format('ALTER COLUMN %I TYPE %s USING %1$I::%s', w.name, w.type, w.type);
+      IF col.atthasdef AND w.name = 'report_id' AND numbers IS NOT NULL THEN
+        parts := parts || format('ALTER COLUMN report_id SET DEFAULT nextval(%L)', numbers);
+      END IF;
+      said := said || format('column %s was %s, is %s', w.name, col.type, w.type);
+    END IF;
+  END LOOP;
+  -- A column of the pipeline alone gets no value from now on.
+  FOR col IN
+    SELECT a.attname FROM pg_attribute a
+     WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+       AND NOT EXISTS (SELECT FROM wanted x WHERE x.kind = t.kind AND x.name = a.attname)
+       AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.rel AND i.indisprimary AND a.attnum = ANY (i.indkey))
+  LOOP
+    parts := parts || format('ALTER COLUMN %I DROP NOT NULL', col.attname);
+    said := said || format('column %s may be empty: nothing fills it any more', col.attname);
+  END LOOP;
+  IF cardinality(parts) > 0 THEN
+    EXECUTE format('ALTER TABLE %s %s', t.rel, array_to_string(parts, ', '));
+  END IF;
+  IF cardinality(added) > 0 THEN
+    said := said || format('columns added: %s', array_to_string(added, ', '));
+  END IF;
+  IF cardinality(parts) > 0 AND t.relkind = 'r' THEN
+    said := said || CASE WHEN node = pg_relation_filenode(t.rel) THEN 'nothing was copied'
+                         ELSE 'written anew once: these types cannot be changed in place' END;
+  END IF;
+
+  IF t.kind = 'data' AND NOT EXISTS (
+       SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'id'
+        WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+          AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) THEN
+    EXECUTE format('SELECT count(*) FROM %s WHERE id IS NULL', t.rel) INTO n;
+    IF n > 0 THEN
+      RAISE EXCEPTION '% rows have no id', n USING HINT = format('DELETE FROM %s WHERE id IS NULL; then again.', t.rel);
+    END IF;
+    EXECUTE format('SELECT count(*) - count(DISTINCT id) FROM %s', t.rel) INTO n;
+    IF n > 0 AND NOT t.newest THEN
+      RAISE EXCEPTION '% rows are older or equal copies of records that are there twice', n
+        USING HINT = 'psql -v keep=newest deletes them and keeps the newest.';
+    ELSIF n > 0 THEN
+      EXECUTE format($q$
+        DELETE FROM %s d USING (
+          SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
+                   ingested_at_utc DESC NULLS LAST, tableoid, ctid DESC) AS place FROM %1$s) o
+         WHERE o.part = d.tableoid AND o.at = d.ctid AND o.place > 1$q$, t.rel);
+      said := said || format('%s older copies of records deleted', n);
+    END IF;
+    SELECT conname INTO r FROM pg_constraint WHERE conrelid = t.rel AND contype = 'p';
+    IF FOUND THEN
+      EXECUTE format('CREATE UNIQUE INDEX ON %s (id)', t.rel);
+      said := said || format('unique index on id made; the primary key %s stays', r.conname);
+    ELSE
+      EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (id)', t.rel);
+      said := said || 'primary key (id) made'::text;
+    END IF;
+  END IF;
+
+  IF t.kind = 'data' THEN
+    EXECUTE format($q$UPDATE %s SET payload = '{}' WHERE payload IS NULL$q$, t.rel);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    IF n > 0 THEN
+      said := said || format('%s records had no payload: they have an empty one, which the next run of their range replaces', n);
+    END IF;
+  ELSIF NOT t.fits THEN
+    EXECUTE format($q$
+      UPDATE %s AS d SET error_message = CASE WHEN o.good THEN error_message ELSE coalesce(error_message, 'the pipeline said: ' || coalesce(status, 'nothing')) END,
+                    error_code = CASE WHEN o.good THEN error_code ELSE coalesce(error_code, 'earlier_pipeline') END,
+                    status = CASE WHEN o.good THEN 'success' ELSE 'error' END, attempt = o.attempt
+        FROM (SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), tableoid, ctid) AS attempt,
+                     CASE WHEN status IS NULL THEN %L AND error_message IS NULL
+                          ELSE lower(status) IN ('success', 'succeeded', 'successful', 'ok', 'done', 'completed', 'complete', 'exito', 'éxito') END AS good
+                FROM %1$s) o
+       WHERE o.part = d.tableoid AND o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
+      t.rel, 'status' = ANY (added));
+    IF 'started_at' = ANY (added) THEN
+      -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
+      EXECUTE format($q$UPDATE %s SET started_at = finished_at - interval '1 day'$q$, t.rel);
+      said := said || CASE WHEN 'finished_at' = ANY (added)
+        THEN 'no time of a report is known: what succeeded counts as fetched in part, and raw.qb_fill_gaps fetches it again'
+        ELSE 'started_at is not known: taken as a day before finished_at' END;
+    END IF;
+    EXECUTE format($q$SELECT count(*), count(*) FILTER (WHERE status = 'success') AS good FROM %s$q$, t.rel) INTO r;
+    said := said || format('%s reports taken over: %s success, %s error', r.count, r.good, r.count - r.good);
+    EXECUTE format('CREATE UNIQUE INDEX ON %s (run_id, window_start, attempt)', t.rel);
+    EXECUTE format('CREATE INDEX ON %s (window_start, window_end)', t.rel);
+    EXECUTE format('ALTER TABLE %s ALTER status SET NOT NULL, ADD CHECK (status IN (''success'', ''error''))', t.rel);
+  END IF;
+
+  -- The worker leaves report_id out: something has to number the rows to come, above those that are there.
+  IF t.kind = 'report' THEN
+    EXECUTE format('SELECT greatest(max(report_id), 0) AS last, count(*) - count(report_id) AS bare FROM %s', t.rel) INTO r;
+    n := r.last + r.bare;
+    IF r.bare > 0 THEN
+      -- The newest report of a window is the one with the highest number.
+      EXECUTE format($q$
+        UPDATE %s d SET report_id = %s + o.place
+          FROM (SELECT tableoid AS part, ctid AS at, row_number() OVER (ORDER BY coalesce(started_at, finished_at), attempt) AS place FROM %1$s WHERE report_id IS NULL) o
+         WHERE o.part = d.tableoid AND o.at = d.ctid$q$, t.rel, r.last);
+      said := said || format('%s reports had no report_id: they are numbered', r.bare);
+    END IF;
+    IF numbers IS NULL THEN
+      EXECUTE format('ALTER TABLE %s ALTER report_id DROP DEFAULT, ALTER report_id SET NOT NULL, ALTER report_id ADD GENERATED ALWAYS AS IDENTITY (START WITH %s)', t.rel, n + 1);
+      said := said || format('report_id is an identity now, from %s on', n + 1);
+    ELSE
+      IF (SELECT seqtypid <> 'bigint'::regtype FROM pg_sequence WHERE seqrelid = numbers) THEN
+        EXECUTE format('ALTER SEQUENCE %s AS bigint', numbers);
+        said := said || format('sequence %s is bigint now', numbers);
+      END IF;
+      EXECUTE format('SELECT setval(%L, %s) FROM %s WHERE last_value < %2$s OR last_value = %2$s AND NOT is_called', numbers, n, numbers) INTO n;
+      IF n IS NOT NULL THEN
+        said := said || format('sequence %s goes on above %s', numbers, n);
+      END IF;
+    END IF;
+  END IF;
+  FOR r IN SELECT tgname FROM pg_trigger WHERE tgrelid = t.rel AND NOT tgisinternal LOOP
+    said := said || format('trigger %s stays, and runs as qbo_raw_owner', r.tgname);
+  END LOOP;
+  INSERT INTO did ("table", did) SELECT t.rel::text, s FROM unnest(said) s;
+  RETURN true;
+END
+$$;
+GRANT EXECUTE ON FUNCTION pg_temp.adopt() TO qbo_raw_owner;
+
 DO $$
 DECLARE
   place name := current_setting('qbo_adopt.schema');
-  newest boolean := current_setting('qbo_adopt.keep') = 'newest';
   t record;          -- a table
-  w record;          -- a column that is wanted
   r record;
-  col record;        -- the column as it is
   said text[];       -- what was done to the table
-  parts text[];      -- of one ALTER TABLE, so that PostgreSQL reads the table at most once
-  added text[];
-  node oid;
-  n bigint;
+  message text;
+  detail text;
+  hint text;
 BEGIN
+  -- Defaults, triggers, checks and index expressions of the tables are somebody else's code. SET ROLE would not hold it: it
+  -- could say RESET ROLE, or wait for the COMMIT. PostgreSQL refreshes a materialized view as the owner of that, as a
+  -- security-restricted operation: in there nobody takes another role, puts off a trigger or holds a cursor until the COMMIT,
+  -- and settings end with it. So the tables are adopted by refreshing one.
+  EXECUTE format('CREATE MATERIALIZED VIEW %I.qbo_adopt AS SELECT pg_temp.adopt() WITH NO DATA', place);
+  EXECUTE format('ALTER MATERIALIZED VIEW %I.qbo_adopt OWNER TO qbo_raw_owner', place);
   FOR t IN
     SELECT e.entity, k.kind, k.name, c.oid::regclass AS rel, c.relkind, pg_get_userbyid(c.relowner) AS owner,
            (SELECT count(*) FROM wanted x JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = x.name AND NOT a.attisdropped
@@ -141,171 +357,24 @@ BEGIN
         EXECUTE format('GRANT SELECT ON %s TO qbo_raw_reader', t.rel);
         said := said || 'qbo_raw_reader may read it'::text;
       END IF;
-      -- From here on as the owner of the table: its defaults, triggers and index expressions are somebody else's code.
-      SET LOCAL ROLE qbo_raw_owner;
-      node := pg_relation_filenode(t.rel);
-
-      -- Run ids of another program say nothing here, and could be those of runs to come.
-      IF t.kind = 'report' AND NOT t.fits AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.rel AND attname = 'run_id' AND NOT attisdropped) THEN
-        EXECUTE format('ALTER TABLE %s RENAME COLUMN run_id TO old_run_id', t.rel);
-        said := said || 'column run_id is called old_run_id now; what the pipeline reported has run 0'::text;
-      END IF;
-
-      -- What would refuse the rows to come: one row a window, other words for the status.
-      IF t.kind = 'report' THEN
-        FOR r IN
-          SELECT c.conname, c.contype FROM pg_constraint c
-           WHERE c.conrelid = t.rel AND (
-             (c.contype = 'c' AND NOT t.fits)
-             OR (c.contype IN ('p', 'u') AND NOT EXISTS (
-                   SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (c.conkey)
-                      AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> '')))
-             OR (c.contype = 'f'))
-        LOOP
-          EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', t.rel, r.conname);
-          said := said || format('constraint %s dropped: it would refuse later reports', r.conname);
-        END LOOP;
-        FOR r IN
-          SELECT i.indexrelid::regclass::text AS index FROM pg_index i
-           WHERE i.indrelid = t.rel AND i.indisunique AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)
-             AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.rel AND a.attnum = ANY (i.indkey)
-                                AND (a.attname IN ('report_id', 'run_id') OR a.atthasdef OR a.attidentity <> ''))
-        LOOP
-          EXECUTE format('DROP INDEX %s', r.index);
-          said := said || format('index %s dropped: it would refuse later reports', r.index);
-        END LOOP;
-      END IF;
-
-      parts := '{}';
-      added := '{}';
-      FOR w IN SELECT * FROM wanted WHERE kind = t.kind ORDER BY place LOOP
-        SELECT a.attname, format_type(a.atttypid, NULL) AS type, a.atthasdef INTO col
-          FROM pg_attribute a
-         WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND (a.attname = w.name OR a.attname = ANY (w.also))
-         ORDER BY a.attname <> w.name, array_position(w.also, a.attname::text) LIMIT 1;
-        IF NOT FOUND THEN
-          IF t.kind = 'data' AND w.place <= 2 THEN
-            RAISE EXCEPTION 'it has no column %', w.name USING HINT = 'Rename the column that holds it.';
-          END IF;
-          parts := parts || format('ADD COLUMN %I %s %s', w.name, w.type, w.addition);
-          added := added || w.name::text;
-          CONTINUE;
-        END IF;
-        IF col.attname <> w.name THEN
-          EXECUTE format('ALTER TABLE %s RENAME COLUMN %I TO %I', t.rel, col.attname, w.name);
-          said := said || format('column %s is called %s now', col.attname, w.name);
-        END IF;
-        IF (col.type, w.type) IN (('timestamp without time zone', 'timestamp with time zone'), ('character varying', 'text')) THEN
-          parts := parts || format('ALTER COLUMN %I TYPE %s', w.name, w.type);
-          said := said || format('column %s was %s, is %s%s', w.name, col.type, w.type, CASE w.type WHEN 'text' THEN '' ELSE ': the same times, in UTC' END);
-        ELSIF col.type <> w.type THEN
-          IF col.atthasdef THEN
-            parts := parts || format('ALTER COLUMN %I DROP DEFAULT', w.name);
-          END IF;
-          parts := parts || format('ALTER COLUMN %I TYPE %s USING %1$I::%s', w.name, w.type, w.type);
-          said := said || format('column %s was %s, is %s', w.name, col.type, w.type);
-        END IF;
-      END LOOP;
-      -- A column of the pipeline alone gets no value from now on.
-      FOR col IN
-        SELECT a.attname FROM pg_attribute a
-         WHERE a.attrelid = t.rel AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
-           AND NOT EXISTS (SELECT FROM wanted x WHERE x.kind = t.kind AND x.name = a.attname)
-           AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.rel AND i.indisprimary AND a.attnum = ANY (i.indkey))
-      LOOP
-        parts := parts || format('ALTER COLUMN %I DROP NOT NULL', col.attname);
-        said := said || format('column %s may be empty: nothing fills it any more', col.attname);
-      END LOOP;
-      IF cardinality(parts) > 0 THEN
-        EXECUTE format('ALTER TABLE %s %s', t.rel, array_to_string(parts, ', '));
-      END IF;
-      IF cardinality(added) > 0 THEN
-        said := said || format('columns added: %s', array_to_string(added, ', '));
-      END IF;
-      IF cardinality(parts) > 0 AND t.relkind = 'r' THEN
-        said := said || CASE WHEN node = pg_relation_filenode(t.rel) THEN 'nothing was copied'
-                             ELSE 'written anew once: these types cannot be changed in place' END;
-      END IF;
-
-      IF t.kind = 'data' AND NOT EXISTS (
-           SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = 'id'
-            WHERE i.indrelid = t.rel AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
-              AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum) THEN
-        EXECUTE format('SELECT count(*) FROM %s WHERE id IS NULL', t.rel) INTO n;
-        IF n > 0 THEN
-          RAISE EXCEPTION '% rows have no id', n USING HINT = format('DELETE FROM %s WHERE id IS NULL; then again.', t.rel);
-        END IF;
-        EXECUTE format('SELECT count(*) - count(DISTINCT id) FROM %s', t.rel) INTO n;
-        IF n > 0 AND NOT newest THEN
-          RAISE EXCEPTION '% rows are older or equal copies of records that are there twice', n
-            USING HINT = 'psql -v keep=newest deletes them and keeps the newest.';
-        ELSIF n > 0 THEN
-          EXECUTE format($q$
-            DELETE FROM %s d USING (
-              SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY id ORDER BY raw._qb_instant(payload #>> '{MetaData,LastUpdatedTime}') DESC NULLS LAST,
-                       ingested_at_utc DESC NULLS LAST, tableoid, ctid DESC) AS place FROM %1$s) o
-             WHERE o.part = d.tableoid AND o.at = d.ctid AND o.place > 1$q$, t.rel);
-          said := said || format('%s older copies of records deleted', n);
-        END IF;
-        SELECT conname INTO r FROM pg_constraint WHERE conrelid = t.rel AND contype = 'p';
-        IF FOUND THEN
-          EXECUTE format('CREATE UNIQUE INDEX ON %s (id)', t.rel);
-          said := said || format('unique index on id made; the primary key %s stays', r.conname);
-        ELSE
-          EXECUTE format('ALTER TABLE %s ADD PRIMARY KEY (id)', t.rel);
-          said := said || 'primary key (id) made'::text;
-        END IF;
-      END IF;
-
-      IF t.kind = 'data' THEN
-        EXECUTE format($q$UPDATE %s SET payload = '{}' WHERE payload IS NULL$q$, t.rel);
-        GET DIAGNOSTICS n = ROW_COUNT;
-        IF n > 0 THEN
-          said := said || format('%s records had no payload: they have an empty one, which the next run of their range replaces', n);
-        END IF;
-      ELSIF NOT t.fits THEN
-        EXECUTE format($q$
-          UPDATE %s AS d SET error_message = CASE WHEN o.good THEN error_message ELSE coalesce(error_message, 'the pipeline said: ' || coalesce(status, 'nothing')) END,
-                        error_code = CASE WHEN o.good THEN error_code ELSE coalesce(error_code, 'earlier_pipeline') END,
-                        status = CASE WHEN o.good THEN 'success' ELSE 'error' END, attempt = o.attempt
-            FROM (SELECT tableoid AS part, ctid AS at, row_number() OVER (PARTITION BY window_start ORDER BY coalesce(started_at, finished_at), tableoid, ctid) AS attempt,
-                         CASE WHEN status IS NULL THEN %L AND error_message IS NULL
-                              ELSE lower(status) IN ('success', 'succeeded', 'successful', 'ok', 'done', 'completed', 'complete', 'exito', 'éxito') END AS good
-                    FROM %1$s) o
-           WHERE o.part = d.tableoid AND o.at = d.ctid AND (d.status IS DISTINCT FROM CASE WHEN o.good THEN 'success' ELSE 'error' END OR d.attempt <> o.attempt)$q$,
-          t.rel, 'status' = ANY (added));
-        IF 'started_at' = ANY (added) THEN
-          -- What was fetched before a day was over does not cover it, so the guess is early rather than late.
-          EXECUTE format($q$UPDATE %s SET started_at = finished_at - interval '1 day'$q$, t.rel);
-          said := said || CASE WHEN 'finished_at' = ANY (added)
-            THEN 'no time of a report is known: what succeeded counts as fetched in part, and raw.qb_fill_gaps fetches it again'
-            ELSE 'started_at is not known: taken as a day before finished_at' END;
-        END IF;
-        EXECUTE format($q$SELECT count(*), count(*) FILTER (WHERE status = 'success') AS good FROM %s$q$, t.rel) INTO r;
-        said := said || format('%s reports taken over: %s success, %s error', r.count, r.good, r.count - r.good);
-        EXECUTE format('CREATE UNIQUE INDEX ON %s (run_id, window_start, attempt)', t.rel);
-        EXECUTE format('CREATE INDEX ON %s (window_start, window_end)', t.rel);
-        EXECUTE format('ALTER TABLE %s ALTER status SET NOT NULL, ADD CHECK (status IN (''success'', ''error''))', t.rel);
-      END IF;
-      FOR r IN SELECT tgname FROM pg_trigger WHERE tgrelid = t.rel AND NOT tgisinternal LOOP
-        said := said || format('trigger %s stays, and runs as qbo_raw_owner', r.tgname);
-      END LOOP;
-      RESET ROLE;
-      IF cardinality(said) = 0 THEN
-        said := ARRAY['fits as it is'];
+      -- A worker writes in such an operation too, and there a trigger that waits for the COMMIT is an error in every window.
+      SELECT tgname, tgrelid::regclass AS rel INTO r FROM pg_trigger
+       WHERE tginitdeferred AND NOT tgisinternal AND (tgrelid = t.rel OR tgrelid IN (SELECT relid FROM pg_partition_tree(t.rel))) LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION 'its trigger % is deferred: it would run at the COMMIT, with the rights of whoever writes', r.tgname
+          USING HINT = format('DROP TRIGGER %I ON %s, or make it INITIALLY IMMEDIATE; then again.', r.tgname, r.rel);
       END IF;
       INSERT INTO did ("table", did) SELECT t.rel::text, s FROM unnest(said) s;
+      DELETE FROM task;
+      INSERT INTO task VALUES (t.rel, t.kind, t.relkind, t.fits, current_setting('qbo_adopt.keep') = 'newest');
+      EXECUTE format('REFRESH MATERIALIZED VIEW %I.qbo_adopt', place);
+      INSERT INTO did ("table", did) SELECT t.rel::text, 'fits as it is' WHERE NOT EXISTS (SELECT FROM did WHERE "table" = t.rel::text);
     EXCEPTION WHEN OTHERS THEN
-      DECLARE
-        message text;
-        detail text;
-        hint text;
-      BEGIN
-        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-        INSERT INTO did ("table", did, failed) VALUES (t.rel::text, 'left as it was: ' || concat_ws('. ', message, nullif(detail, ''), nullif(hint, '')), true);
-      END;
+      GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+      INSERT INTO did ("table", did, failed) VALUES (t.rel::text, 'left as it was: ' || concat_ws('. ', message, nullif(detail, ''), nullif(hint, '')), true);
     END;
   END LOOP;
+  EXECUTE format('DROP MATERIALIZED VIEW IF EXISTS %I.qbo_adopt', place);
   IF (SELECT nspowner <> 'qbo_raw_owner'::regrole FROM pg_namespace WHERE nspname = place) THEN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM qbo_raw_owner', place);
   END IF;
@@ -316,13 +385,14 @@ END
 $$;
 COMMIT;
 
-SELECT "table", did FROM did ORDER BY step;
+-- The path of the session is back, and may lead anywhere.
+SELECT "table", did FROM pg_temp.did ORDER BY step;
 -- psql ends with an error when a table was left as it was.
 DO $$
 DECLARE
-  n bigint := (SELECT count(*) FROM pg_temp.did WHERE failed);
+  n bigint := (SELECT pg_catalog.count(*) FROM pg_temp.did WHERE failed);
 BEGIN
-  IF n > 0 THEN
+  IF n OPERATOR(pg_catalog.>) 0 THEN
     RAISE EXCEPTION '% tables were left as they were', n USING HINT = 'The rows above say why.';
   END IF;
 END
