@@ -52,7 +52,7 @@ BEGIN
   CREATE TEMP TABLE did (step int GENERATED ALWAYS AS IDENTITY, "table" text, did text, failed boolean DEFAULT false) ON COMMIT PRESERVE ROWS;
   IF (old <> 'qbo_raw_owner' OR place = 'raw') AND NOT EXISTS (
        SELECT FROM pg_roles o, pg_database d
-        WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba)) THEN
+        WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba AND place <> 'raw')) THEN
     EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', place);
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', place, old);
     INSERT INTO did ("table", did) VALUES (place || '.*', format('the schema belongs to %s now, was %s''s; %2$s may still use it', current_user, old));

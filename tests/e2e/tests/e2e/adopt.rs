@@ -15,7 +15,7 @@ pub fn adopt(db: &Database, settings: &[&str]) -> (bool, Vec<String>, String) {
     (status.success(), lines, String::from_utf8(stderr).unwrap())
 }
 
-/// A database in which only an earlier pipeline has worked, as the role `mage`, in another time zone than UTC.
+/// A database in which only an earlier pipeline has worked, as the role `mage` that owns it, in another time zone than UTC.
 fn left_by_a_pipeline(ddl: &str) -> Database<'static> {
     let db = Database::new();
     db.exec(
@@ -23,7 +23,9 @@ fn left_by_a_pipeline(ddl: &str) -> Database<'static> {
          DO $$ BEGIN CREATE ROLE mage LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
          ALTER SCHEMA raw OWNER TO mage",
     );
-    db.exec(&format!("ALTER DATABASE {} SET timezone = 'America/Guayaquil'", db.name));
+    for change in ["OWNER TO mage", "SET timezone = 'America/Guayaquil'"] {
+        db.exec(&format!("ALTER DATABASE {} {change}", db.name));
+    }
     db.client_as("mage").batch_execute(ddl).unwrap();
     db
 }
