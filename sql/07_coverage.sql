@@ -52,13 +52,14 @@ BEGIN
     RETURN;
   END IF;
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
-  -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
+  -- fetched while the day still went on does not have all of it. A day is over five minutes after its end: QuickBooks' clock may
+  -- be behind ours, and what was saved in the last moment may show up a little later. In hours, since a day of the session's zone can have 23 or 25.
   -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (a.day) a.day,
            CASE WHEN p.status <> 'success' THEN 'failed'
-                WHEN p.started_at >= (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'covered'
-                WHEN now() < (a.day + 1)::timestamp AT TIME ZONE 'UTC' THEN 'open'
+                WHEN p.started_at >= ((a.day + 1)::timestamp + interval '5 minutes') AT TIME ZONE 'UTC' THEN 'covered'
+                WHEN now() < ((a.day + 1)::timestamp + interval '5 minutes') AT TIME ZONE 'UTC' THEN 'open'
                 ELSE 'in part' END,
            p.report_id, p.run_id, p.error_code
       FROM (
@@ -100,7 +101,7 @@ CREATE FUNCTION raw.qb_coverage(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(qb_coverage.entity, qb_coverage.connection);
-  today date := (now() AT TIME ZONE 'UTC')::date;
+  today date := ((now() - interval '5 minutes') AT TIME ZONE 'UTC')::date;
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
   marks text := CASE WHEN raw._qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
@@ -179,7 +180,7 @@ CREATE FUNCTION raw.qb_gaps(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(qb_gaps.entity, qb_gaps.connection);
-  yesterday date := (now() AT TIME ZONE 'UTC')::date - 1;
+  yesterday date := ((now() - interval '5 minutes') AT TIME ZONE 'UTC')::date - 1;
   first date := qb_gaps.start_date;
   last date := least(coalesce(qb_gaps.end_date, yesterday), yesterday);
 BEGIN

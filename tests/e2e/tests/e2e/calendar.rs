@@ -219,3 +219,22 @@ fn a_run_outlives_a_clock_that_was_set_back() {
     assert_eq!(db.of_run(1, "status"), "queued");
     assert!(db.value("SELECT \"left\" FROM raw.qb_progress").starts_with("waits "));
 }
+
+/// QuickBooks' clock may be behind ours, and a record of the last second may come to light after midnight.
+#[test]
+fn a_day_is_over_five_minutes_after_its_end() {
+    let db = small();
+    db.ended(db.number("SELECT raw.qb_backfill('items', '2025-07-05', '2025-07-05')"));
+    for (minutes, gaps, mark) in [(-1, 1, "in part"), (4, 1, "in part"), (6, 0, "covered")] {
+        db.exec(&format!(
+            "UPDATE raw.backfill_report_items SET started_at = '2025-07-06 00:00Z'::timestamptz + interval '{minutes} minutes'"
+        ));
+        let status = "SELECT status FROM raw._qb_days('items', 'default', 'updated')";
+        let open = "SELECT count(*) FROM raw.qb_gaps('items', '2025-07-05', '2025-07-05')";
+        assert_eq!(
+            (db.value(status).as_str(), db.number(open)),
+            (mark, gaps),
+            "{minutes} minutes after its end"
+        );
+    }
+}
