@@ -57,6 +57,7 @@ REVOKE ALL ON FUNCTION raw._qb_paused_until(text) FROM PUBLIC;
 CREATE UNIQUE INDEX qb_run_live ON raw.qb_run (connection, entity, start_date, end_date, chunk_days, page_size, window_on)
   WHERE status IN ('queued', 'running') AND windows IS NULL;
 CREATE INDEX qb_run_due ON raw.qb_run (connection, run_id) WHERE status IN ('queued', 'running');
+CREATE INDEX qb_run_paused ON raw.qb_run (connection) WHERE status = 'queued' AND not_before IS NOT NULL;
 
 -- Finished runs go into dumps; a live one does not, so that no run starts by itself in a restored copy.
 SELECT pg_catalog.pg_extension_config_dump('raw.qb_run', $$WHERE status NOT IN ('queued', 'running')$$);

@@ -92,7 +92,7 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
           WHERE r.run_id OPERATOR(pg_catalog.=) (
                 SELECT q.run_id FROM raw.qb_run q
                  WHERE q.connection OPERATOR(pg_catalog.=) $1 AND q.status IN ('queued', 'running')
-                   AND raw._qb_paused_until($1) IS NULL
+                   AND (SELECT raw._qb_paused_until($1)) IS NULL
                  ORDER BY q.run_id LIMIT 1)
             AND r.status IN ('queued', 'running')
          RETURNING r.run_id",
