@@ -84,8 +84,12 @@ struct Held {
     access: Secret,
     /// From here on another one is wanted, before this one ends.
     renew_at: Instant,
+    ends_at: Instant,
     refused: bool,
 }
+
+/// After which a token service that was out is asked again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The pacer's clock begins here, so that what a predecessor sent lies in its past.
 const BEFORE: Duration = Duration::from_secs(120);
@@ -160,18 +164,32 @@ impl Shared {
     pub fn give_token(&self, token: Token) {
         let mut state = self.lock();
         // A twelfth of its life before its end: five minutes of an hour. No longer life is believed.
-        let renew_at = Instant::now() + token.valid_for.min(LIFE.1).mul_f64(11.0 / 12.0);
+        let (now, life) = (Instant::now(), token.valid_for.min(LIFE.1));
         state.no_token = None;
-        state.token =
-            Some(Held { generation: token.generation, access: token.access, renew_at, refused: false });
+        state.token = Some(Held {
+            generation: token.generation,
+            access: token.access,
+            renew_at: now + life.mul_f64(11.0 / 12.0),
+            ends_at: now + life,
+            refused: false,
+        });
         state.wanted = None;
         drop(state);
         self.changed.notify_all();
     }
 
-    /// There is none to be had.
+    /// There is none to be had. While the token service is out, one that was only to be replaced in time goes on being used.
     pub fn no_token(&self, failure: Failure) {
-        self.lock().no_token = Some(failure);
+        let mut state = self.lock();
+        let now = Instant::now();
+        match state.token.as_mut().filter(|held| failure.outage && !held.refused && now < held.ends_at) {
+            Some(held) => {
+                held.renew_at = held.ends_at.min(now + AGAIN);
+                state.wanted = None;
+            }
+            None => state.no_token = Some(failure),
+        }
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -146,6 +146,40 @@ fn without_a_token_every_window_fails_with_the_reason() {
     assert!(matches!(bench.fetch(&windows(1, 7))[&0], Outcome::Fetched { .. }));
 }
 
+/// A token is replaced five minutes before its end: for so long the token service may be out.
+#[test]
+fn a_token_that_nobody_refused_outlasts_an_outage_of_the_token_service() {
+    let out = || Failure::new("token_unavailable", "08006", "no answer").scope(Scope::Run).outage();
+    let refused = |shared: &Shared| match shared.leave(|_| ()) {
+        Err(Nothing::Refused(failure)) => failure.code,
+        other => panic!("{:?}", other.map(|leave| leave.generation)),
+    };
+    let shared = shared();
+    shared.give_token(token(0, 3_600));
+    shared.no_token(out());
+    assert_eq!(shared.leave(|_| panic!("there is a token")).unwrap().generation, 0);
+    // At its end another one is wanted, and now there is none.
+    shared.give_token(token(1, 1));
+    shared.no_token(out());
+    std::thread::sleep(Duration::from_millis(1_050));
+    let wanted = Mutex::new(Vec::new());
+    let leave = shared.leave(|generation| {
+        wanted.lock().unwrap().push(generation);
+        shared.no_token(out());
+    });
+    assert!(matches!(leave.map(|leave| leave.generation), Err(Nothing::Refused(_))));
+    assert_eq!(*wanted.lock().unwrap(), [Some(1)]);
+
+    // One that QuickBooks refused is of no use, and credentials that need a person stop everybody.
+    shared.give_token(token(2, 3_600));
+    shared.refuse(2);
+    shared.no_token(out());
+    assert_eq!(refused(&shared), "token_unavailable");
+    shared.give_token(token(3, 3_600));
+    shared.no_token(Failure::new("needs_reauth", "28000", "connect it again").scope(Scope::Blocked));
+    assert_eq!(refused(&shared), "needs_reauth");
+}
+
 #[test]
 fn no_more_requests_are_under_way_than_may_be() {
     let shared = Arc::new(Shared::new(Pacer::new(1_000_000, 1_000_000), &[0; 60], u64::MAX, 2));
