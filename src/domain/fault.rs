@@ -302,8 +302,15 @@ impl Fault {
                 .hint("QuickBooks, or something on the way to it, answered with a page for people; run it again later.")
                 .outage(),
             Remedy::FailWindow if (300..400).contains(&self.status) => {
-                Failure::new("unexpected_redirect", "08006", message).hint("Redirects are never followed: the token would go along.")
+                Failure::new("unexpected_redirect", "08006", message)
+                    .hint("Redirects are never followed: the token would go along.")
+                    .outage()
             }
+            // The query of every window differs in its dates only.
+            Remedy::FailWindow if self.is(&["4000", "4001"]) => Failure::new(self.word(), "38000", message)
+                .hint("QuickBooks refuses the query itself, for this entity of this company; other ranges would be refused \
+                       as well. Report it with the intuit_tid of the report row.")
+                .outage(),
             _ => Failure::new(self.word(), "38000", message),
         }
     }

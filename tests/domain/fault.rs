@@ -32,7 +32,7 @@ fn json_of_the_service() {
     assert_eq!(failure.code, "qbo_4000");
     assert_eq!(failure.sqlstate, "38000");
     assert_eq!(failure.message, "QuickBooks says: Error parsing query (QueryParserError: x)");
-    assert_eq!((failure.scope, failure.outage), (Scope::Window, false));
+    assert_eq!((failure.scope, failure.outage), (Scope::Window, true));
 }
 
 #[test]
@@ -226,7 +226,11 @@ fn failures() {
         (coded(400, "10000"), "qbo_10000", "38000", Scope::Window, false),
         (coded(400, "6002"), "qbo_6002", "38000", Scope::Window, false),
         (coded(408, "x"), "qbo_x", "38000", Scope::Window, false),
-        (fault(302, ""), "unexpected_redirect", "08006", Scope::Window, false),
+        // What is wrong with the query of one window is wrong with all.
+        (coded(400, "4000"), "qbo_4000", "38000", Scope::Window, true),
+        (coded(400, "4001"), "qbo_4001", "38000", Scope::Window, true),
+        (coded(400, "610"), "qbo_610", "38000", Scope::Window, false),
+        (fault(302, ""), "unexpected_redirect", "08006", Scope::Window, true),
     ] {
         let failure = fault.failure();
         assert_eq!(
