@@ -4,8 +4,8 @@
 use crate::error::{Error, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Proxy, ProxyProtocol};
 
 /// What can be set.
 #[derive(Debug, Clone)]
@@ -154,10 +154,7 @@ fn is_loopback(host: &str) -> bool {
 pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
     let proxy = match &settings.proxy {
         None => None,
-        Some(proxy) => Some(ureq::Proxy::new(proxy).map_err(|_| Error::Setting {
-            setting: "qbo_raw.proxy",
-            problem: "it is no proxy URL".to_owned(),
-        })?),
+        Some(proxy) => Some(known_proxy(proxy)?),
     };
     // To read the system's authorities takes longer than a small run; where nothing is encrypted nobody is to be trusted.
     let encrypted = !hosts.all_plain() || proxy.is_some();
@@ -178,6 +175,16 @@ pub fn agent(settings: &Settings, hosts: &Hosts) -> Result<Agent> {
         .tls_config(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
         .build();
     Ok(config.new_agent())
+}
+
+/// Other protocols are parsed, and then end the thread that would use them.
+fn known_proxy(url: &str) -> Result<Proxy> {
+    let problem = |problem: &str| Error::Setting { setting: "qbo_raw.proxy", problem: problem.to_owned() };
+    let proxy = Proxy::new(url).map_err(|_| problem("it is no proxy URL"))?;
+    match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
+        _ => Err(problem("a proxy is reached by http:// or https://, nothing else")),
+    }
 }
 
 fn roots(ca_file: Option<&str>, system: bool) -> Result<Vec<Certificate<'static>>> {

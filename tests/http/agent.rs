@@ -92,6 +92,7 @@ fn a_setting_that_cannot_be_used_is_named() {
         (Settings { ca_file: Some("/nowhere/ca.pem".to_owned()), ..settings() }, "qbo_raw.ca_file"),
         (Settings { ca_file: Some(empty.display().to_string()), ..settings() }, "qbo_raw.ca_file"),
         (Settings { proxy: Some("word://example.com:1".to_owned()), ..settings() }, "qbo_raw.proxy"),
+        (Settings { proxy: Some("socks5://example.com:1".to_owned()), ..settings() }, "qbo_raw.proxy"),
     ] {
         match agent::agent(&settings, &hosts) {
             Err(Error::Setting { setting, problem }) => {
