@@ -122,7 +122,6 @@ BEGIN
     NEW.auth_state := CASE WHEN NEW.refresh_token IS NULL THEN 'needs_reauth' ELSE 'ok' END;
     NEW.access_token := NULL;
     NEW.access_expires_at := NULL;
-    NEW.last_error := NULL;
     IF NEW.refresh_token IS DISTINCT FROM OLD.refresh_token THEN
       NEW.refresh_expires_at := NULL;
       NEW.refresh_hard_expires_at := NULL;
@@ -130,6 +129,9 @@ BEGIN
   END IF;
   IF TG_OP = 'INSERT' AND NEW.refresh_token IS NULL THEN
     NEW.auth_state := 'needs_reauth';
+  END IF;
+  IF NEW.auth_state = 'ok' THEN
+    NEW.last_error := NULL;
   END IF;
   NEW.updated_at := now();
   RETURN NEW;
@@ -199,8 +201,7 @@ BEGIN
         auth_state = CASE WHEN c.refresh_token IS NULL THEN c.auth_state
                           WHEN c.auth_state = 'needs_reauth' AND excluded.refresh_token IS NOT NULL THEN 'ok'
                           WHEN c.auth_state = 'bad_client' AND num_nonnulls(excluded.client_id, excluded.client_secret) > 0 THEN 'ok'
-                          ELSE c.auth_state END,
-        last_error = CASE WHEN num_nonnulls(excluded.client_id, excluded.client_secret, excluded.refresh_token) = 0 THEN c.last_error END
+                          ELSE c.auth_state END
   RETURNING * INTO known;
   IF schema_owner IS NULL THEN
     EXECUTE format('CREATE SCHEMA %I AUTHORIZATION qbo_raw_owner', schema);

@@ -116,6 +116,7 @@ fn what_was_refused_is_tried_again_when_somebody_says_that_it_is_right() {
     // What does not touch the client says nothing about it.
     db.exec(&format!("SELECT raw.qb_connect(realm_id => '{realm}')"));
     assert_eq!(db.rows(state)[0][0], "bad_client");
+    assert_ne!(db.rows(state)[0][1], "");
     db.exec(&format!("SELECT raw.qb_connect(client_id => '{id}', client_secret => '{secret}')"));
     assert_eq!(db.rows(state), [["ok", ""]]);
     db.exec(&format!("SELECT raw.qb_resume({run})"));
@@ -128,6 +129,9 @@ fn what_was_refused_is_tried_again_when_somebody_says_that_it_is_right() {
         (db.ended(run).as_str(), db.of_run(run, "error_code").as_str()),
         ("blocked_auth", "needs_reauth")
     );
+    // The secret is not what was refused.
+    db.exec(&format!("SELECT raw.qb_connect(client_secret => '{secret}')"));
+    assert_eq!(db.rows(state), [["needs_reauth", "Intuit rejected the refresh token"]]);
     let token = db.value("SELECT refresh_token FROM raw.qb_config");
     db.exec(&format!("SELECT raw.qb_connect(refresh_token => '{token}')"));
     assert_eq!(db.rows(state), [["ok", ""]]);
