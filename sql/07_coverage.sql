@@ -26,6 +26,15 @@ BEGIN
 END
 $$;
 
+-- The day, UTC, that is not over yet at a point of time. A day is over five minutes after its end: QuickBooks' clock may be
+-- behind ours, and what was saved in the last moment may show up a little later.
+CREATE FUNCTION raw._qb_day_of(
+  moment timestamptz
+) RETURNS date
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ((moment - interval '5 minutes') AT TIME ZONE 'UTC')::date
+$$;
+
 CREATE FUNCTION raw._qb_days(
   entity     text,
   connection text,
@@ -52,14 +61,13 @@ BEGIN
     RETURN;
   END IF;
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
-  -- fetched while the day still went on does not have all of it. A day is over five minutes after its end: QuickBooks' clock may
-  -- be behind ours, and what was saved in the last moment may show up a little later. In hours, since a day of the session's zone can have 23 or 25.
+  -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
   -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (a.day) a.day,
            CASE WHEN p.status <> 'success' THEN 'failed'
-                WHEN p.started_at >= ((a.day + 1)::timestamp + interval '5 minutes') AT TIME ZONE 'UTC' THEN 'covered'
-                WHEN now() < ((a.day + 1)::timestamp + interval '5 minutes') AT TIME ZONE 'UTC' THEN 'open'
+                WHEN raw._qb_day_of(p.started_at::timestamptz) > a.day THEN 'covered'
+                WHEN $5 <= a.day THEN 'open'
                 ELSE 'in part' END,
            p.report_id, p.run_id, p.error_code
       FROM (
@@ -81,7 +89,7 @@ BEGIN
       JOIN %1$s p ON p.report_id = a.newest
      ORDER BY a.day$q$, report)
     USING _qb_days.window_on, coalesce(_qb_days.start_date, '-infinity'), coalesce(_qb_days.end_date, 'infinity'),
-      _qb_days.end_date - _qb_days.start_date + 1;
+      _qb_days.end_date - _qb_days.start_date + 1, raw._qb_day_of(now());
 END
 $$;
 
@@ -101,7 +109,7 @@ CREATE FUNCTION raw.qb_coverage(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(qb_coverage.entity, qb_coverage.connection);
-  today date := ((now() - interval '5 minutes') AT TIME ZONE 'UTC')::date;
+  today date := raw._qb_day_of(now());
   first date := qb_coverage.start_date;
   last date := coalesce(qb_coverage.end_date, today);
   marks text := CASE WHEN raw._qb_is_utf8() THEN E'\u2588\u00D7\u2592\u00B7' ELSE '#x~.' END;
@@ -180,7 +188,7 @@ CREATE FUNCTION raw.qb_gaps(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(qb_gaps.entity, qb_gaps.connection);
-  yesterday date := ((now() - interval '5 minutes') AT TIME ZONE 'UTC')::date - 1;
+  yesterday date := raw._qb_day_of(now()) - 1;
   first date := qb_gaps.start_date;
   last date := least(coalesce(qb_gaps.end_date, yesterday), yesterday);
 BEGIN
@@ -299,7 +307,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_days(text, text, text, date, date), raw._qb_check_range(date, date),
+REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_day_of(timestamptz), raw._qb_days(text, text, text, date, date), raw._qb_check_range(date, date),
   raw._qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text),
   raw.qb_fill_gaps(text, date, date, int, int, text, text), raw.qb_retry_failed(text, int, text, text),

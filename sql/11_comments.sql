@@ -195,6 +195,7 @@ COMMENT ON FUNCTION raw._qb_purge_before(timestamptz) IS 'Deletes old reports; c
 COMMENT ON FUNCTION raw._qb_fire(text, timestamptz, text, date, date, int, int, text, timestamptz, text) IS 'What the job of qb_schedule_once calls.';
 COMMENT ON FUNCTION raw._qb_entity(text) IS 'The entity that a person means: case, plural and QuickBooks'' own name do not matter. Errors: 22004 a NULL, 22023 with the nearest name.';
 COMMENT ON FUNCTION raw._qb_report_of(text, text) IS 'The report table of an entity; NULL when nothing was fetched yet.';
+COMMENT ON FUNCTION raw._qb_day_of(timestamptz) IS 'The day, UTC, that is not over at this moment; a day is over five minutes after its end.';
 COMMENT ON FUNCTION raw._qb_days(text, text, text, date, date) IS 'What the newest attempt at each day says; the base of coverage and gaps.';
 COMMENT ON FUNCTION raw._qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
 COMMENT ON FUNCTION raw._qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';

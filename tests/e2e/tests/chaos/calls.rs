@@ -40,6 +40,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("_qb_clock", &[]),
     ("_qb_paused_until", &[]),
     ("_qb_count", &["22004", "22023"]),
+    ("_qb_day_of", &["22008"]),
     ("_qb_days", &["22004", "22023"]),
     // Without pg_cron there is nothing that could call it; no time is that early.
     ("_qb_fire", &["22004", "22008", "22023"]),
