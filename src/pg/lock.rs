@@ -40,31 +40,28 @@ pub fn is_free(lock: Lock, key: i32) -> Result<bool> {
     ask(look, lock, key)
 }
 
+/// Keys of the locks of a kind that somebody holds alone, each with the process that does. A key below zero, which is none of
+/// ours, shows as a large one.
+fn holders(lock: Lock) -> Result<Vec<(i64, i32)>> {
+    let find = Statement::fixed(
+        "SELECT l.objid::int8, l.pid FROM pg_catalog.pg_locks l
+          WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.granted
+            AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
+                                                    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+            AND l.classid OPERATOR(pg_catalog.=) $1::oid AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'",
+    );
+    spi::read(&find, &[(lock as i32).into()], |row| Ok((row.need(1)?, row.need(2)?)))
+}
+
 /// How many of the places from 1 to `most` nobody has.
 pub fn free_places(most: i32) -> Result<usize> {
-    let count = Statement::fixed(
-        "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, $2) place
-          WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l
-                             WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.granted
-                               AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
-                                                                       WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                               AND l.classid OPERATOR(pg_catalog.=) $1::oid AND l.objid OPERATOR(pg_catalog.=) place::oid)",
-    );
-    let free = spi::read_one(&count, &[(Lock::Place as i32).into(), most.into()], |row| row.need::<i64>(1))?;
-    Ok(free.and_then(|free| usize::try_from(free).ok()).unwrap_or(0))
+    let taken = holders(Lock::Place)?;
+    Ok((1..=i64::from(most)).filter(|place| !taken.iter().any(|(key, _)| key == place)).count())
 }
 
 /// Process that holds the lock alone.
 pub fn holder(lock: Lock, key: i32) -> Result<Option<i32>> {
-    let find = Statement::fixed(
-        "SELECT l.pid FROM pg_catalog.pg_locks l
-          WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.objsubid OPERATOR(pg_catalog.=) 2 AND l.granted
-            AND l.database OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d
-                                                    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-            AND l.classid OPERATOR(pg_catalog.=) $1::oid AND l.objid OPERATOR(pg_catalog.=) $2::oid
-            AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'",
-    );
-    spi::read_one(&find, &[(lock as i32).into(), key.into()], |row| row.need(1))
+    Ok(holders(lock)?.into_iter().find(|(held, _)| *held == i64::from(key)).map(|(_, pid)| pid))
 }
 
 /// Waits for the lock and keeps it to the end of the transaction.

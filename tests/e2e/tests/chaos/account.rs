@@ -1,4 +1,4 @@
-//! What a run has spent when it ends with a request on its way, and that nothing is asked after its end.
+//! What a run has spent, or was cancelled of, when it ends with a request on its way; and that nothing is asked after that.
 
 use crate::stage::STRUCK;
 use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, signal, wait_until};
@@ -50,32 +50,6 @@ fn a_worker_that_is_told_to_end_asks_for_nothing_any_more() {
     db.exec("SELECT raw.qb_tick()");
     assert_eq!(db.ended(run), "success");
     db.check_equal("invoices", "Invoice");
-}
-
-/// An errand holds the connection while it asks; whoever queues a run then leaves it to the errand to send a worker.
-#[test]
-fn a_run_that_is_committed_while_an_errand_ends_has_its_worker() {
-    let server = Server::private(STRUCK);
-    let db = Database::on(&server, Options::default());
-    db.backfill("items");
-    wait_until("the worker leaves", seconds(20), || !db.has_worker());
-    db.sim.fault(When::Always, Fault::Stall(seconds(60)));
-    let seen = db.sim.request_count();
-    std::thread::scope(|scope| {
-        let asking = scope.spawn(|| db.rows(&format!("SELECT * FROM raw.qb_verify('items', {RANGE})")));
-        wait_until("the errand asks", seconds(20), || db.sim.request_count() > seen);
-        server.arm("call@committing", 0);
-        let queueing = scope.spawn(|| db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, 31)")));
-        server.wait_held("call@committing", seconds(20));
-        db.sim.clear_faults();
-        db.sim.release();
-        asking.join().unwrap();
-        // Time to look for work that is not to be seen yet.
-        std::thread::sleep(seconds(1));
-        server.disarm();
-        let run = queueing.join().unwrap();
-        assert_eq!(db.ended_within(run, seconds(20)), "success");
-    });
 }
 
 /// A worker that dies when all is stored leaves a run that is whole: whoever cancels it then comes too late.

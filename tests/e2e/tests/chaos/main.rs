@@ -18,3 +18,4 @@ mod soup;
 mod stage;
 mod stops;
 mod truth;
+mod workers;
