@@ -218,11 +218,12 @@ impl<'a> Database<'a> {
         self.value(&format!("SELECT {column} FROM raw.qb_run WHERE run_id = {run}"))
     }
 
-    /// Process of the worker, once there is one.
+    /// Process of the worker that has a run, once there is one; another one may be about to leave.
     pub fn worker(&self) -> i32 {
-        let find = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";
+        let find = "SELECT a.pid FROM pg_stat_activity a JOIN raw.qb_run r ON r.worker_pid = a.pid AND r.status = 'running'
+                     WHERE a.backend_type = 'qbo_raw worker' AND a.datname = current_database()";
         let mut pid = String::new();
-        wait_until("there is a worker", seconds(30), || {
+        wait_until("a worker has a run", seconds(30), || {
             pid = self.value(find);
             !pid.is_empty()
         });
