@@ -212,7 +212,7 @@ impl Store {
         let statement = Statement::on(
             "INSERT INTO %rejects AS j (run_id, connection, entity, record_id, window_start, window_end, page_number, reason, raw,
                                    fingerprint)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.md5(coalesce($9, $8)))
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.md5(coalesce($9, pg_catalog.concat_ws(' ', $5::text, $8))))
              ON CONFLICT (connection, entity, fingerprint) DO UPDATE
                SET window_start = GREATEST(j.window_start, excluded.window_start), window_end = LEAST(j.window_end, excluded.window_end)
              WHERE GREATEST(j.window_start, excluded.window_start) OPERATOR(pg_catalog.<) LEAST(j.window_end, excluded.window_end)
