@@ -87,11 +87,17 @@ BEGIN
 
   -- The tables of the connection hold the records of one company, and ids of two companies are the same numbers. Until a
   -- window is stored, a realm or environment that was wrong is put right.
-  IF TG_OP = 'UPDATE' AND (NEW.realm_id <> OLD.realm_id OR NEW.environment <> OLD.environment)
+  IF TG_OP = 'UPDATE' AND (NEW.realm_id IS DISTINCT FROM OLD.realm_id AND OLD.realm_id IS NOT NULL OR NEW.environment <> OLD.environment)
      AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = OLD.connection AND (r.windows_done > 0 OR r.status = 'running')) THEN
     RAISE EXCEPTION 'connection "%" has loaded another company, % (%)', OLD.connection, OLD.realm_id, OLD.environment
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'Give the other company a connection of its own: connection => ''...'', with its own schema.';
+  END IF;
+
+  -- Its runs know it by name.
+  IF TG_OP = 'UPDATE' AND NEW.connection <> OLD.connection AND EXISTS (SELECT 1 FROM raw.qb_run r WHERE r.connection = OLD.connection) THEN
+    RAISE EXCEPTION 'connection "%" has runs: it cannot be renamed', OLD.connection
+      USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Keep the name: runs and coverage go by it.';
   END IF;
 
   -- What is covered is read from the tables in the target schema: tables that stay behind would be lost from sight, and

@@ -29,6 +29,7 @@ CREATE TABLE raw.qb_run (
   attempt_started_at  timestamptz,
   attempt_windows     int NOT NULL DEFAULT 0,
   attempt_rows        bigint NOT NULL DEFAULT 0,
+  lost_attempts       int NOT NULL DEFAULT 0,
   worker_pid          int,
   not_before          timestamptz,
   cancel_requested_at timestamptz,

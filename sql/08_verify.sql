@@ -259,7 +259,13 @@ BEGIN
            LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on, r.start_date, r.end_date) d ON d.day = r.start_date + n
           WHERE coalesce(d.status, 'failed') = 'failed'
             AND (r.windows IS NULL
-                 OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u))) END AS lacks) w
+                 OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u)))
+       -- All days were over, and yet QuickBooks counted more records than were stored.
+       WHEN r.source_count > r.stored_count AND r.end_date < raw._qb_day_of(r.started_at) THEN NOT EXISTS (
+         SELECT 1 FROM raw.qb_run l
+          WHERE l.run_id > r.run_id AND l.connection = r.connection AND l.entity = r.entity AND l.window_on = r.window_on
+            AND l.start_date <= r.start_date AND l.end_date >= r.end_date AND l.windows IS NULL
+            AND l.status = 'success' AND l.source_count <= l.stored_count) END AS lacks) w
      WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
   EXCEPTION
     -- Such as a report table that somebody changed.
@@ -267,7 +273,7 @@ BEGIN
       ok := false; result := SQLERRM;
   END;
   what_to_do := CASE WHEN NOT ok THEN
-    'SELECT run_id, entity, status, error_code, error_hint FROM raw.qb_run WHERE status <> ''success'';' END;
+    'SELECT run_id, entity, status, error_code, error_hint, source_count, stored_count FROM raw.qb_run WHERE status <> ''success'' OR source_count > stored_count;' END;
   RETURN NEXT;
 END
 $$;

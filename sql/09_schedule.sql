@@ -102,8 +102,9 @@ BEGIN
                 left(md5(concat_ws('|', qb_schedule_once.connection, qb_schedule_once.start_date, qb_schedule_once.end_date,
                                    qb_schedule_once.chunk_days, qb_schedule_once.page_size, qb_schedule_once.window_on,
                                    extract(epoch FROM qb_schedule_once.execution_date))), 8));
+  -- pg_cron does not make good for a minute in which the server was down: each later hour of the day is another chance.
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO id
-    USING job, to_char(clock, 'FMMI FMHH24 FMDD FMMM "*"'),
+    USING job, to_char(clock, 'FMMI FMHH24"-23" FMDD FMMM "*"'),
           format('CALL raw.qb_wait(raw._qb_fire(%L::pg_catalog.text, %L::pg_catalog.timestamptz, %L::pg_catalog.text, '
                  '%L::pg_catalog.date, %L::pg_catalog.date, %L::pg_catalog.int4, %L::pg_catalog.int4, %L::pg_catalog.text, '
                  '%L::pg_catalog.timestamptz, %L::pg_catalog.text), NULL::pg_catalog.interval)', job, minute, qb_schedule_once.entity,

@@ -56,6 +56,7 @@ COMMENT ON COLUMN raw.qb_run.attempt IS 'How often a worker took the run up.';
 COMMENT ON COLUMN raw.qb_run.attempt_started_at IS 'When a worker last took it up.';
 COMMENT ON COLUMN raw.qb_run.attempt_windows IS 'Windows that were stored already then.';
 COMMENT ON COLUMN raw.qb_run.attempt_rows IS 'Records that were received already then.';
+COMMENT ON COLUMN raw.qb_run.lost_attempts IS 'Attempts in a row that ended with their worker and had stored nothing; the tenth ends the run.';
 COMMENT ON COLUMN raw.qb_run.worker_pid IS 'Process of the worker that last took it up. Who really works holds the advisory lock of the connection.';
 COMMENT ON COLUMN raw.qb_run.not_before IS 'QuickBooks asked to wait until then; the other runs of the connection wait with it.';
 COMMENT ON COLUMN raw.qb_run.cancel_requested_at IS 'When qb_cancel was called.';

@@ -74,6 +74,10 @@ pub enum Error {
     NoKey { name: String },
     #[error("{rows} rows were not written to {table} although nothing failed")]
     SwallowedRows { table: String, rows: i64 },
+    #[error("table {table} was gone and is made again: what was stored in it before is not there")]
+    TableMade { table: String },
+    #[error("the worker of the run ended {times} times in a row before it had stored anything")]
+    WorkerLost { times: i32 },
 
     // QuickBooks.
     #[error("{0}")]
@@ -140,6 +144,8 @@ impl Error {
             Error::WrongColumn { .. } => "42804",
             Error::NoKey { .. } => "42P10",
             Error::SwallowedRows { .. } => "09000",
+            Error::TableMade { .. } => "42P01",
+            Error::WorkerLost { .. } => "57P01",
             Error::Fetch(failure) => failure.sqlstate,
             Error::Database { sqlstate, .. } => sqlstate,
         }
@@ -176,6 +182,8 @@ impl Error {
                 "target_incompatible"
             }
             Error::SwallowedRows { .. } => "rows_skipped_by_target",
+            Error::TableMade { .. } => "table_made_again",
+            Error::WorkerLost { .. } => "worker_lost",
             Error::Fetch(failure) => return failure.code.clone(),
             Error::Database { sqlstate, .. } => match sqlstate.as_str() {
                 "42501" => "permission_denied",
@@ -272,6 +280,14 @@ impl Error {
                 format!("It must be {wanted}; change it, or rename the table to have a new one made.")
             }
             Error::NoKey { name } => format!("ALTER TABLE {name} ADD PRIMARY KEY (id);"),
+            Error::WorkerLost { .. } => {
+                "The server log says how. Short of memory, a smaller qbo_raw.max_body_size or page_size helps; then resume the run."
+                    .to_owned()
+            }
+            Error::TableMade { .. } => {
+                "SELECT raw.qb_resume(run_id) fetches again what the run had stored, raw.qb_retry_failed(entity) all of it."
+                    .to_owned()
+            }
             Error::Fetch(failure) => return failure.hint.clone(),
             Error::Database { hint, .. } => return hint.clone(),
             Error::SwallowedRows { .. } => {

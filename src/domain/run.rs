@@ -140,6 +140,13 @@ impl Run {
         counts
     }
 
+    /// What was stored is lost, in this attempt and before: those windows have failed.
+    pub fn lost(&mut self) {
+        self.total += self.before;
+        self.failed += self.stored;
+        (self.before, self.stored) = (0, 0);
+    }
+
     /// Whether every window was handed out: none is left, and nothing stopped the run before that.
     pub fn is_handed_out(&self) -> bool {
         self.stop.is_none() && self.todo.is_empty()

@@ -64,27 +64,33 @@ pub fn lock_at_once(tables: &Tables) -> Result<()> {
     owner::run_as(tables.report_owner, || spi::run(&statement, &[])).map(|_| ())
 }
 
-/// Takes the number of a run that has just begun off rows that have it already: the table came from a database in which it was
-/// another run's. They still say what is covered, under a number that no run has.
-pub fn disown(tables: &Tables, run: i64) -> Result<()> {
+/// Takes the number of a run off rows that are not its own: the table came from a database in which it was another run's. Such
+/// are those of this attempt, which has only begun, and what was stored where the run has stored nothing. They still say what
+/// is covered, under a number that no run has.
+pub fn disown(tables: &Tables, run: i64, attempt: i32, has_stored: bool) -> Result<()> {
     let statement = Statement::on(
-        "UPDATE %report AS r SET run_id = OPERATOR(pg_catalog.-) r.run_id WHERE r.run_id OPERATOR(pg_catalog.=) $1",
+        "UPDATE %report AS r SET run_id = OPERATOR(pg_catalog.-) r.run_id
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1
+            AND (r.attempt OPERATOR(pg_catalog.>=) $2 OR NOT $3 AND r.status OPERATOR(pg_catalog.=) 'success')",
         &tables.target,
     );
-    owner::run_as(tables.report_owner, || spi::run(&statement, &[run.into()])).map(|_| ())
+    let args = [run.into(), attempt.into(), has_stored.into()];
+    owner::run_as(tables.report_owner, || spi::run(&statement, &args)).map(|_| ())
 }
 
-/// Starts of the windows that this run has stored already.
-pub fn stored(tables: &Tables, run: i64) -> Result<HashSet<DateTime<Utc>>> {
+/// Windows that this run has stored already.
+pub fn stored(tables: &Tables, run: i64) -> Result<HashSet<Window>> {
     let statement = Statement::on(
-        "SELECT r.window_start FROM %report r
+        "SELECT r.window_start, r.window_end FROM %report r
           WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'success'",
         &tables.target,
     );
-    let starts = owner::run_as(tables.report_owner, || {
+    let windows = owner::run_as(tables.report_owner, || {
         spi::read(&statement, &[run.into()], |row| {
-            Ok(row.get::<TimestampWithTimeZone>(1)?.and_then(time::from_pg))
+            let at =
+                |ordinal| Ok::<_, Error>(row.get::<TimestampWithTimeZone>(ordinal)?.and_then(time::from_pg));
+            Ok(at(1)?.zip(at(2)?).map(|(start, end)| Window { start, end }))
         })
     })?;
-    Ok(starts.into_iter().flatten().collect())
+    Ok(windows.into_iter().flatten().collect())
 }

@@ -21,6 +21,8 @@ pub struct Run {
     pub on: WindowOn,
     pub execution_date: Option<DateTime<Utc>>,
     pub attempt: i32,
+    /// Whether any of its windows was ever stored.
+    pub has_stored: bool,
 }
 
 /// What is added to a run when a window is stored or has failed.
@@ -79,6 +81,33 @@ pub fn at_work(connection: &str) -> Result<Option<i64>> {
     spi::read_one(&statement, &[connection.into()], |row| row.need(1))
 }
 
+/// Attempts in a row that end with their worker, and store nothing, after which a run ends.
+const MOST_LOST: i32 = 10;
+
+/// Ends a run of a connection, whose lock the caller holds, that was left behind again and again: it may be what ends its
+/// worker, and every session of the server with it. Its id.
+pub fn end_lost(connection: &str) -> Result<Option<i64>> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET status = CASE WHEN r.windows_done OPERATOR(pg_catalog.>) 0 THEN 'partial' ELSE 'failed' END,
+                lost_attempts = $2, error_code = $3, error_message = $4, error_hint = $5,
+                finished_at = pg_catalog.clock_timestamp(), updated_at = pg_catalog.clock_timestamp()
+          WHERE r.connection OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'running'
+            AND r.lost_attempts OPERATOR(pg_catalog.>=) ($2 OPERATOR(pg_catalog.-) 1)
+            AND r.windows_done OPERATOR(pg_catalog.=) r.attempt_windows
+         RETURNING r.run_id",
+    );
+    let lost = Error::WorkerLost { times: MOST_LOST };
+    let args = [
+        connection.into(),
+        MOST_LOST.into(),
+        lost.code().into(),
+        lost.to_string().into(),
+        lost.hint().into(),
+    ];
+    Ok(spi::write(&statement, &args, |row| row.need(1))?.into_iter().next())
+}
+
 /// Takes up the next run of a connection whose lock the caller holds: the oldest that is queued or was left behind.
 pub fn claim(connection: &str) -> Result<Option<i64>> {
     let statement = Statement::fixed(
@@ -86,6 +115,8 @@ pub fn claim(connection: &str) -> Result<Option<i64>> {
             SET status = 'running', attempt = r.attempt OPERATOR(pg_catalog.+) 1, worker_pid = pg_catalog.pg_backend_pid(),
                 started_at = coalesce(r.started_at, pg_catalog.clock_timestamp()), not_before = NULL,
                 source_count = NULL, stored_count = NULL,
+                lost_attempts = CASE WHEN r.status OPERATOR(pg_catalog.=) 'running' AND r.windows_done OPERATOR(pg_catalog.=) r.attempt_windows
+                                     THEN r.lost_attempts OPERATOR(pg_catalog.+) 1 ELSE 0 END,
                 attempt_started_at = pg_catalog.clock_timestamp(), attempt_windows = r.windows_done, attempt_rows = r.row_count,
                 windows_failed = 0, error_code = NULL, error_message = NULL, error_hint = NULL,
                 updated_at = pg_catalog.clock_timestamp()
@@ -110,7 +141,8 @@ pub fn load(id: i64) -> Result<Run> {
                 r.requested_by::text,
                 (SELECT pg_catalog.has_function_privilege(o.oid,
                           'raw.qb_backfill(text, date, date, int, int, text, timestamptz, text)', 'EXECUTE')
-                   FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) r.requested_by)
+                   FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) r.requested_by),
+                r.windows_done OPERATOR(pg_catalog.>) 0
            FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
     );
     let mut run = spi::read_one(&statement, &[id.into()], |row| read(id, &row))?
@@ -154,6 +186,7 @@ fn read(id: i64, row: &Row) -> Result<Run> {
         on: WindowOn::parse(&row.need::<String>(6)?)?,
         execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),
         attempt: row.need(8)?,
+        has_stored: row.need(11)?,
     })
 }
 
@@ -166,6 +199,16 @@ pub fn has_stored(id: i64, windows: usize) -> Result<()> {
     );
     let windows = i32::try_from(windows).unwrap_or(i32::MAX);
     spi::run(&statement, &[id.into(), windows.into()]).map(|_| ())
+}
+
+/// What was stored is gone with its table: those windows count as failed.
+pub fn lost(id: i64) -> Result<()> {
+    let statement = Statement::fixed(
+        "UPDATE raw.qb_run AS r
+            SET windows_failed = r.windows_failed OPERATOR(pg_catalog.+) r.windows_done, windows_done = 0, attempt_windows = 0
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.worker_pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()",
+    );
+    spi::run(&statement, &[id.into()]).map(|_| ())
 }
 
 /// A window of a run that is gone, or whose id belongs to another run by now, is not stored.

@@ -18,6 +18,8 @@ pub struct Tables {
     pub rejects_owner: pg_sys::Oid,
     /// Whether the data table is new.
     pub made: bool,
+    /// Windows that an earlier table of the name held.
+    pub voided: usize,
 }
 
 /// A column that must be there, and its type.
@@ -171,9 +173,14 @@ pub fn find(target: &Target) -> Result<Option<Tables>> {
     let report = check(target, &target.report(), REPORT)?;
     let rejects = check(target, &target.rejects(), REJECTS)?;
     Ok(match (data, report, rejects) {
-        (Some(data_owner), Some(report_owner), Some(rejects_owner)) => {
-            Some(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made: false })
-        }
+        (Some(data_owner), Some(report_owner), Some(rejects_owner)) => Some(Tables {
+            target: target.clone(),
+            data_owner,
+            report_owner,
+            rejects_owner,
+            made: false,
+            voided: 0,
+        }),
         _ => None,
     })
 }
@@ -185,8 +192,20 @@ pub fn ensure(target: &Target) -> Result<Tables> {
     let (data_owner, made) = ensure_one(target, &target.data(), DATA, CREATE_DATA)?;
     need_key(target, &target.data())?;
     let (report_owner, _) = ensure_one(target, &target.report(), REPORT, CREATE_REPORT)?;
+    let voided = if made { void(target, report_owner)? } else { 0 };
     let (rejects_owner, _) = ensure_one(target, &target.rejects(), REJECTS, CREATE_REJECTS)?;
-    Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made })
+    Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made, voided })
+}
+
+/// A report speaks of a table that is gone, dropped or renamed: what it calls covered is not in the new one.
+fn void(target: &Target, owner: pg_sys::Oid) -> Result<usize> {
+    let statement = Statement::on(
+        "UPDATE %report AS r SET status = 'error', error_code = $1, error_message = $2
+          WHERE r.status OPERATOR(pg_catalog.=) 'success'",
+        target,
+    );
+    let lost = Error::TableMade { table: target.data() };
+    owner::run_as(owner, || spi::run(&statement, &[lost.code().into(), lost.to_string().into()]))
 }
 
 /// The role that statements on the table run as, and whether the table had to be made.

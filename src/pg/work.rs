@@ -22,7 +22,7 @@ use crate::domain::run::{Run as Machine, Status};
 use crate::domain::window::Window;
 use crate::error::{Error, Result, Retry};
 use crate::http::pool::{Job, Message, Task};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use verify::Count;
@@ -53,6 +53,9 @@ pub fn run(id: i64, name: &str) -> Result<()> {
     }
     work.finish(status)
 }
+
+/// Seconds by which a clock may be ahead before that counts: an answer is under way for some.
+const CLOCK: i64 = 60;
 
 struct Work {
     run: Run,
@@ -158,6 +161,9 @@ impl Work {
     }
 
     fn attempt(&self, window: Window, started_at: DateTime<Utc>, intuit_tid: Option<String>) -> Attempt {
+        // What is covered is reckoned from here: a clock of ours that is ahead would take a day for over that is not.
+        let ahead = self.line.pool.clock_ahead().filter(|ahead| *ahead > CLOCK).unwrap_or(0);
+        let started_at = started_at - TimeDelta::seconds(ahead);
         Attempt { run: self.run.id, number: self.run.attempt, window, started_at, intuit_tid }
     }
 
@@ -193,9 +199,7 @@ impl Work {
                     let made = tables.made;
                     self.store = Store::new(tables, &self.connection.name);
                     if made {
-                        let text =
-                            format!("qbo_raw: run {} had to make {} again", self.run.id, target.data());
-                        raise::warning(text, Some("Windows stored before are gone; queue the range again."));
+                        self.lose(Error::TableMade { table: target.data() })?;
                     } else if self.pause(pause)? {
                         return Ok(Err(Error::cancelled()));
                     }
@@ -204,6 +208,14 @@ impl Work {
                 _ => {}
             }
         }
+    }
+
+    /// The table was made again in the middle of the run: what it stored before is to be fetched once more.
+    fn lose(&mut self, error: Error) -> Result<()> {
+        raise::warning(format!("qbo_raw: run {}: {error}", self.run.id), error.hint().as_deref());
+        self.machine.lost();
+        self.last = self.last.take().or(Some(error));
+        spi::transaction(|| run::lost(self.run.id))
     }
 
     /// Writes down that a window failed, or was left for later.

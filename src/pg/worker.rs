@@ -113,6 +113,12 @@ fn work_on(name: &str, here: pg_sys::Oid) -> Result<bool> {
     if !guc::enabled() || extension()? != Some(here) {
         return Ok(false);
     }
+    if let Some(id) = spi::transaction(|| run::end_lost(name))? {
+        raise::warning(
+            ["qbo_raw: run ", &id.to_string(), " ends: its worker was lost again and again"].concat(),
+            None,
+        );
+    }
     let claim = || {
         let claimed = run::claim(name)?;
         point!("run@claiming");

@@ -133,6 +133,38 @@ fn second_fails(failure: &Failure) -> (bool, Option<Status>) {
 }
 
 #[test]
+fn what_was_stored_and_is_lost_has_failed() {
+    // Three windows were stored by an earlier try, one by this.
+    let mut run = Run::new(windows(3), 3, 2);
+    next(&mut run);
+    run.fetched(0);
+    run.stored(0);
+    begin(&mut run);
+    run.fetched(1);
+    run.lost();
+    assert_eq!((run.broken(), run.end()), (None, None));
+    run.stored(1);
+    run.fetched(2);
+    run.stored(2);
+    assert_eq!((run.broken(), run.end()), (None, Some(Status::Partial)));
+    // Nothing is left of it.
+    let mut run = whole(2);
+    run.lost();
+    assert_eq!((run.broken(), run.end()), (None, Some(Status::Failed)));
+}
+
+/// A run of so many windows, all stored.
+fn whole(count: usize) -> Run {
+    let mut run = run(count, 2);
+    for index in 0..count {
+        next(&mut run);
+        run.fetched(index);
+        run.stored(index);
+    }
+    run
+}
+
+#[test]
 fn the_statuses() {
     let pause = Duration::from_secs(900);
     assert_eq!(second_fails(&failure(Scope::Window)), (true, Some(Status::Partial)));

@@ -87,11 +87,16 @@ fn qb_backfill_windows(
     };
     let id = match queue::named(&asked)? {
         Queued::Busy { id } => {
-            joined(id, "");
+            // It may have failed there already, and does not try again.
+            raise::notice(
+                format!("run {id} is in these days now: nothing is queued"),
+                Some("What it leaves undone is queued by the same call when it has ended."),
+            );
             id
         }
         Queued::New { id, windows, busy } => {
-            let others = busy.map(|run| format!("; run {run} is at the others")).unwrap_or_default();
+            let others =
+                busy.map(|run| format!("; run {run} is in the days of the others now")).unwrap_or_default();
             queued(id, entity.name, windows, &others);
             id
         }

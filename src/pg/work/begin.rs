@@ -29,14 +29,19 @@ impl Work {
         })?;
         point!("tables@made");
         let stored = spi::interruptible(|| {
-            if run.attempt == 1 {
-                report::disown(&tables, id)?;
-            }
+            report::disown(&tables, id, run.attempt, run.has_stored)?;
             report::stored(&tables, id)
         })?;
         let todo: Vec<Window> =
-            run.windows.iter().copied().filter(|window| !stored.contains(&window.start)).collect();
+            run.windows.iter().copied().filter(|window| !stored.contains(window)).collect();
         let done = run.windows.len() - todo.len();
+        if tables.voided > 0 {
+            let lost = Error::TableMade { table: target.data() };
+            raise::warning(
+                format!("qbo_raw: run {id}: {lost}, {} windows", tables.voided),
+                lost.hint().as_deref(),
+            );
+        }
         spi::transaction(|| run::has_stored(id, done))?;
         let at_once = guc::fetch_threads();
         let text = format!(

@@ -125,4 +125,12 @@ fn a_trigger_that_was_missed_says_so_and_does_not_fire_in_another_year() {
     assert!(heard.lock().unwrap()[0].contains("was missed"), "{heard:?}");
     assert_eq!(db.value("SELECT schedule FROM cron.job"), "0 0 30 2 *");
     assert_eq!(db.number("SELECT count(*) FROM raw.qb_run"), 0);
+    // The server was down in that minute: it is called again an hour later.
+    let once = db.number(
+        "SELECT raw.qb_schedule_once(now() + interval '1 hour', 'items', '2025-07-01', '2025-07-02')",
+    );
+    let schedule = db.value(&format!("SELECT schedule FROM cron.job WHERE jobid = {once}"));
+    let hours = schedule.split(' ').nth(1).unwrap_or_default();
+    assert!(hours.ends_with("-23") && schedule.split(' ').count() == 5, "{schedule}");
+    assert_eq!(db.value(&fire("now() - interval '2 hours'")), "1");
 }

@@ -277,6 +277,7 @@ fn what_one_run_was_asked_to_wait_for_its_neighbours_wait_for_too() {
     // Another company is not concerned.
     let other = db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, connection => 'acme')"));
     assert_eq!(db.ended(other), "success");
+    qbo_e2e::wait_until("the worker left once more", seconds(30), || !db.has_worker());
     db.exec("UPDATE raw.qb_run SET not_before = now() WHERE not_before IS NOT NULL");
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
     for run in [1, 2, later] {

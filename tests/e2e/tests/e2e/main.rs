@@ -19,6 +19,7 @@ mod keep;
 mod launcher;
 mod library;
 mod limits;
+mod lost;
 mod memory;
 mod readme;
 mod replication;

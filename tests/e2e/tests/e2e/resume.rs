@@ -220,7 +220,7 @@ fn gaps_are_days_that_are_over_and_not_whole() {
     client.batch_execute("SELECT * FROM raw.qb_coverage('invoices'), raw.qb_gaps('invoices')").unwrap();
     assert!(heard.lock().unwrap().iter().all(|line| line.contains("nothing of invoices was fetched yet")));
     db.exec("CALL raw.qb_wait(raw.qb_backfill('invoices', '2025-07-05', '2025-07-10'))");
-    let day = db.value("SELECT current_date");
+    let day = db.value("SELECT raw._qb_day_of(now())");
     db.exec(&format!("CALL raw.qb_wait(raw.qb_backfill('invoices', '{day}', '{day}'))"));
     let gaps =
         "SELECT gap_start, gap_end, days, reason FROM raw.qb_gaps('invoices', '2025-07-01', '2025-07-20')";
@@ -234,11 +234,11 @@ fn gaps_are_days_that_are_over_and_not_whole() {
     // Today is fetched and not over: no gap yet. Once it is over, what came later is missing.
     let today = format!("SELECT count(*) FROM raw.qb_gaps('invoices', '{day}', '{day}')");
     assert_eq!(db.value(&today), "0");
-    db.exec(
+    db.exec(&format!(
         "UPDATE raw.backfill_report_invoices SET window_start = window_start - interval '1 day',
            window_end = window_end - interval '1 day', started_at = started_at - interval '1 day'
-          WHERE window_end > now()",
-    );
+          WHERE window_start >= '{day}'"
+    ));
     let yesterday =
         format!("SELECT gap_start = date '{day}' - 1, reason FROM raw.qb_gaps('invoices', date '{day}' - 1)");
     assert_eq!(db.rows(&yesterday), [["t", "fetched before it was over"]]);

@@ -25,13 +25,15 @@ fn a_run_counts_its_range_at_the_end() {
     );
     // A record that came into the range behind our back, where the run had read already; one thread counts after all windows.
     db.set("qbo_raw.fetch_threads", "1");
-    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-23T".to_owned()), Fault::Stall(seconds(1)));
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-23T".to_owned()), Fault::Stall(seconds(60)));
     let run = db.queue("invoices");
     wait_until("the last windows are read", seconds(30), || {
         db.sim.requests().iter().any(|request| request.n > 15 && request.statement.contains("2025-09-23"))
     });
     let added = db.sim.insert("Invoice").unwrap();
     assert!(db.sim.set_updated("Invoice", &added, "2025-07-02T10:00:00Z".parse().unwrap()));
+    db.sim.clear_faults();
+    db.sim.release();
     let (mut client, heard) = db.listening();
     client.batch_execute(&format!("CALL raw.qb_wait({run})")).unwrap();
     assert_eq!(
@@ -282,7 +284,7 @@ fn a_question_can_be_interrupted_and_holds_nothing_up() {
     assert_eq!(error.sqlstate, "57014");
     assert!(began.elapsed() < seconds(10));
     db.sim.clear_faults();
-    wait_until("the errand ends", seconds(5), || {
+    wait_until("the errand ends", seconds(20), || {
         db.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw errand' AND datname = current_database()") == 0
     });
     // A run that is queued while an errand has the connection is worked on afterwards.
@@ -324,7 +326,8 @@ fn a_question_waits_for_the_moment_that_a_connection_is_still_held() {
         .unwrap();
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| db.rows(&format!("SELECT * FROM raw.qb_plan('invoices', {RANGE}, 100)")));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let errands = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw errand' AND datname = current_database()";
+        wait_until("the errand is there", seconds(30), || db.number(errands) > 0);
         holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
         assert_eq!(asking.join().unwrap().len(), 1);
     });

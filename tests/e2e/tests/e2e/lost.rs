@@ -1,0 +1,153 @@
+//! What must not be taken for stored: a table made anew, reports of another database, a day that is not over, two records that
+//! look the same; and what a run must not do for ever.
+
+use qbo_e2e::{Database, RANGE, is_alive, seconds, wait_until};
+use qbo_sim::{Fault, Options, When};
+
+fn company() -> Database<'static> {
+    Database::with(Options { counts: vec![("Invoice".to_owned(), 300)], ..Options::default() })
+}
+
+const GAPS: &str = "SELECT coalesce(sum(days), 0) FROM raw.qb_gaps('invoices', '2025-07-01', '2025-09-30')";
+
+/// The hint for a table with other columns says to rename it.
+#[test]
+fn what_an_earlier_table_held_is_not_covered() {
+    let db = company();
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-08-05".to_owned()), Fault::named("4001").unwrap());
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "partial");
+    db.sim.clear_faults();
+    db.exec("ALTER TABLE raw.qb_invoices RENAME TO earlier");
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    assert_eq!(db.of_run(run, "windows_done = windows_total"), "t");
+    db.check_equal("invoices", "Invoice");
+    let warned = format!("run {run}: table qb_invoices was gone and is made again");
+    assert!(db.log().contains(&warned), "{}", db.log());
+
+    // A later run that does not touch the old days leaves them open to see.
+    db.exec("DROP TABLE raw.qb_invoices");
+    let last = db.number("SELECT raw.qb_backfill('invoices', '2025-09-30', '2025-09-30')");
+    assert_eq!(db.ended(last), "success");
+    assert_eq!(db.number(GAPS), 91);
+    let retried = db.number("SELECT raw.qb_retry_failed('invoices')");
+    assert_eq!(db.ended(retried), "success");
+    assert_eq!(db.number(GAPS), 0);
+    db.check_equal("invoices", "Invoice");
+}
+
+#[test]
+fn a_report_of_another_database_is_nobodys_at_a_second_attempt_either() {
+    let db = company();
+    let first = db.backfill("invoices");
+    db.exec("UPDATE raw.backfill_report_invoices SET run_id = run_id + 1; TRUNCATE raw.qb_invoices");
+    db.exec("ALTER TABLE raw.qb_invoices OWNER TO postgres");
+    let next = db.queue("invoices");
+    assert_eq!((next, db.ended(next).as_str()), (first + 1, "failed"));
+    assert_eq!(db.of_run(next, "error_code"), "target_of_a_stranger");
+    db.exec("ALTER TABLE raw.qb_invoices OWNER TO qbo_raw_owner");
+    db.exec(&format!("SELECT raw.qb_resume({next})"));
+    assert_eq!(db.ended(next), "success");
+    db.check_equal("invoices", "Invoice");
+    db.check_reports("invoices", next);
+}
+
+/// What QuickBooks cannot deliver has no Id to be told apart by.
+#[test]
+fn two_records_that_cannot_be_delivered_are_two() {
+    let db = company();
+    db.backfill("invoices");
+    // The first of its day, in the order in which pages are asked for.
+    let time = "(payload #>> '{MetaData,LastUpdatedTime}')::timestamptz AT TIME ZONE 'UTC'";
+    let first = format!(
+        "SELECT DISTINCT ON (({time})::date) id FROM raw.qb_invoices ORDER BY ({time})::date, {time}, id::int LIMIT 2"
+    );
+    let ids = db.rows(&first).concat();
+    for id in &ids {
+        db.sim.fault(When::Record("Invoice".to_owned(), id.clone()), Fault::named("4002").unwrap());
+    }
+    db.exec("TRUNCATE raw.qb_invoices");
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
+    assert_eq!(db.of_run(run, "rejected_count"), "2");
+    let kept = "SELECT count(*), count(DISTINCT window_start) FROM raw.qb_rejects";
+    assert_eq!(db.rows(kept), [["2", "2"]]);
+    // Once more is not one more.
+    db.ended(db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)")));
+    assert_eq!(db.rows(kept), [["2", "2"]]);
+}
+
+#[test]
+fn a_clock_that_is_ahead_ends_no_day() {
+    let db = Database::with(Options { clock_skew: chrono::TimeDelta::days(-2), ..Options::default() });
+    let yesterday = "raw._qb_day_of(now()) - 1";
+    let run = db.number(&format!("SELECT raw.qb_backfill('items', {yesterday}, {yesterday})"));
+    assert_eq!(db.ended(run), "success");
+    let status = "SELECT status FROM raw._qb_days('items', 'default', 'updated')";
+    assert_eq!(db.value(status), "in part", "for QuickBooks it has not even begun");
+}
+
+/// What ends the worker, such as want of memory, may end every session of the server: not for ever.
+#[test]
+fn a_run_whose_worker_is_lost_again_and_again_ends() {
+    let db = company();
+    db.sim.fault(When::Always, Fault::Stall(seconds(60)));
+    let run = db.queue("invoices");
+    for lost in 0..10 {
+        let worker = db.worker();
+        assert_eq!(db.of_run(run, "lost_attempts || ' ' || status"), format!("{lost} running"));
+        db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+        wait_until("the worker is gone", seconds(30), || !is_alive(worker));
+        db.exec("SELECT raw.qb_tick()");
+    }
+    assert_eq!(db.ended(run), "failed");
+    assert_eq!(db.of_run(run, "error_code || ' ' || lost_attempts"), "worker_lost 10");
+    db.sim.clear_faults();
+    db.sim.release();
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "lost_attempts"), "0");
+}
+
+#[test]
+fn a_connection_keeps_its_company_and_its_name() {
+    let db = company();
+    db.backfill("invoices");
+    for change in ["realm_id = NULL, refresh_token = NULL", "realm_id = '1'", "connection = 'acme'"] {
+        let error = db.refused(&format!("UPDATE raw.qb_config SET {change}"));
+        assert_eq!(error.sqlstate, "55000", "{change}: {error:?}");
+    }
+}
+
+#[test]
+fn a_window_that_a_live_run_gave_up_is_not_said_to_be_done() {
+    let db = company();
+    db.set("qbo_raw.fetch_threads", "1");
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-08-05".to_owned()), Fault::named("4001").unwrap());
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-".to_owned()), Fault::Stall(seconds(60)));
+    let run = db.queue("invoices");
+    wait_until("a window failed", seconds(30), || db.of_run(run, "windows_failed") == "1");
+    let (mut client, heard) = db.listening();
+    client.batch_execute("SELECT raw.qb_retry_failed('invoices')").unwrap();
+    let said = format!("NOTICE: run {run} is in these days now: nothing is queued");
+    assert!(heard.lock().unwrap().contains(&said), "{heard:?}");
+    db.sim.clear_faults();
+    db.sim.release();
+    assert_eq!(db.ended(run), "partial");
+    let retried = db.number("SELECT raw.qb_retry_failed('invoices')");
+    assert_eq!(db.ended(retried), "success");
+    db.check_equal("invoices", "Invoice");
+}
+
+#[test]
+fn the_doctor_sees_what_a_run_counted() {
+    let db = company();
+    let run = db.backfill("invoices");
+    let ok = "SELECT ok FROM raw.qb_check() WHERE subject = 'runs'";
+    assert_eq!(db.value(ok), "t");
+    db.exec(&format!("UPDATE raw.qb_run SET source_count = stored_count + 1 WHERE run_id = {run}"));
+    assert_eq!(db.value(ok), "f");
+    db.ended(db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 31)")));
+    assert_eq!(db.value(ok), "t");
+}
