@@ -1,7 +1,7 @@
 //! The way to QuickBooks: names that are not resolved, addresses where nobody answers, a network that goes away. Names need
 //! a resolver of the test's own: such a test runs itself again in a network that nobody else is in.
 
-use crate::bench::{Bench, LONG, Setup, agent_for, ask, lasted, settings, simulator, until, windows};
+use crate::bench::{Bench, LONG, SOON, Setup, agent_for, ask, lasted, settings, simulator, until, windows};
 use crate::script::{Deaf, Script, until_closed};
 use qbo_raw::domain::fetch::{Lost, LostKind};
 use qbo_raw::domain::secret::Secret;
@@ -16,6 +16,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(400);
+
+/// Time to connect for who shall succeed.
+const PATIENT: Duration = Duration::from_secs(10);
 
 /// Times that tell a limit of connecting from all others.
 fn short() -> Settings {
@@ -35,13 +38,14 @@ fn an_address_that_drops_everything_takes_the_time_to_connect() {
     let url = format!("http://{}", deaf.address);
     let (lost, took) = lose(&url);
     assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
-    assert!(lasted(took, SHORT) && took < 5 * SHORT, "{took:?}");
+    assert!(lasted(took, SHORT) && took < SOON, "{took:?}");
 
     let start = Instant::now();
     let (agent, hosts) = agent_for(&url, &short());
     let answer = oauth::refresh(&agent, &hosts.oauth, "c", &Secret::new("s"), &Secret::new("r"));
     assert!(matches!(answer, TokenAnswer::Unknown { .. }), "{answer:?}");
-    assert!(start.elapsed() < 5 * SHORT, "{:?}", start.elapsed());
+    // The whole call has ten seconds.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 
     // A window: every try takes that long, and there are four.
     let start = Instant::now();
@@ -52,7 +56,7 @@ fn an_address_that_drops_everything_takes_the_time_to_connect() {
     let failure = outcomes[&0].failure();
     assert_eq!((failure.code.as_str(), failure.counters.requests), ("connection_failed", 4));
     assert!(failure.message.contains("cannot be reached") && failure.hint.is_some(), "{failure:?}");
-    assert!(start.elapsed() < 16 * SHORT, "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 /// Set where the test has its network.
@@ -74,7 +78,8 @@ fn alone(name: &str, test: impl FnOnce()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
+    // The resolver itself gives up long after all times to connect.
+    std::fs::write(dir.path().join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:10 attempts:2\n")
         .unwrap();
     std::fs::write(dir.path().join("nsswitch.conf"), "hosts: dns\n").unwrap();
     let script = "ip link set lo up
@@ -151,7 +156,7 @@ fn a_name_is_lost(zone: Zone, at_least: Duration) {
     let (lost, took) = lose("https://quickbooks.example");
     assert_eq!(lost.kind, LostKind::Dns, "{}", lost.message);
     assert!(lost.message.contains("cannot be resolved"), "{}", lost.message);
-    assert!(lasted(took, at_least) && took < at_least + 5 * SHORT, "{took:?}");
+    assert!(lasted(took, at_least) && took < SOON, "{took:?}");
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn a_name_server_that_babbles_takes_the_time_to_connect_at_most() {
         name_server(Zone::Garbage);
         let (lost, took) = lose("https://quickbooks.example");
         assert_eq!(lost.kind, LostKind::Dns, "{}", lost.message);
-        assert!(took < 5 * SHORT, "{took:?}");
+        assert!(took < SOON, "{took:?}");
     });
 }
 
@@ -192,7 +197,7 @@ fn a_name_server_that_babbles_takes_the_time_to_connect_at_most() {
 fn a_name_server_that_says_nothing_does_not_hold_up_a_stop() {
     alone("connect::a_name_server_that_says_nothing_does_not_hold_up_a_stop", || {
         name_server(Zone::Silent);
-        let settings = Settings { connect_timeout: Duration::from_secs(1), ..settings() };
+        let settings = Settings { connect_timeout: Duration::from_secs(6), ..short() };
         let bench = Bench::at("https://quickbooks.example", None, Setup { settings, ..Setup::default() });
         bench.pool.give_token(Token { generation: 1, access: Secret::new("t"), valid_for: LONG });
         bench.submit(&windows(4, 7));
@@ -201,9 +206,9 @@ fn a_name_server_that_says_nothing_does_not_hold_up_a_stop() {
         let start = Instant::now();
         drop(pool);
         // The threads themselves take as long as a connection may.
-        assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         let took = until("the threads end", || threads.strong_count() == 0);
-        assert!(took < Duration::from_millis(2_500), "{took:?}");
+        assert!(took < Duration::from_secs(11), "once, not twice: {took:?}");
     });
 }
 
@@ -212,7 +217,7 @@ fn under_a_name() -> (Sim, String, Settings) {
     let sim = simulator(|options| options.tls = true);
     let url = sim.url().replace("127.0.0.1", "simulator");
     let ca_file = sim.ca_file().map(|path| path.display().to_string());
-    (sim, url, Settings { ca_file, ..short() })
+    (sim, url, Settings { ca_file, connect_timeout: PATIENT, ..short() })
 }
 
 #[test]
@@ -249,7 +254,8 @@ fn an_ipv6_address_that_is_dead_is_passed_over_in_time() {
         let reply = ask(&url, &settings).unwrap();
         assert_eq!((reply.status, sim.request_count()), (401, 1));
         let took = start.elapsed();
-        assert!(took > SHORT / 2 && took < 5 * SHORT, "{took:?}");
+        // The first of two addresses gets two thirds of the time.
+        assert!(took > PATIENT / 2 && took < 2 * PATIENT, "{took:?}");
     });
 }
 
@@ -270,18 +276,18 @@ fn a_network_that_goes_away_ends_with_the_time_of_the_request() {
             false
         });
         let url = server.url.clone();
-        let settings = Settings { request_timeout: Duration::from_millis(800), ..settings() };
+        let settings = Settings { request_timeout: Duration::from_secs(5), ..settings() };
         let start = Instant::now();
         let asking = std::thread::spawn(move || ask(&url, &settings));
         heard.recv_timeout(LONG).unwrap();
         cut_the_network();
         let lost = asking.join().unwrap().unwrap_err();
         assert_eq!(lost.kind, LostKind::Timeout, "{}", lost.message);
-        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
         // And then there is no way to anybody.
         let (lost, took) = lose(&server.url);
         assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
-        assert!(took < 5 * SHORT, "{took:?}");
+        assert!(took < SOON, "{took:?}");
     });
 }
 

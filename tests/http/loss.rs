@@ -1,6 +1,6 @@
 //! Answers that do not come whole: each kind told apart, and a half body never taken for a page.
 
-use crate::bench::{Bench, Setup, ask, lasted, settings, simulator, windows};
+use crate::bench::{Bench, SOON, Setup, ask, lasted, settings, simulator, windows};
 use crate::script::Script;
 use qbo_raw::domain::entity::Entity;
 use qbo_raw::domain::fetch::LostKind;
@@ -99,7 +99,7 @@ fn a_change_of_protocol_is_no_answer() {
             Ok(reply) => assert!(reply.status != 200, "{answer}"),
             Err(lost) => assert!(lost.kind != LostKind::TooLarge, "{answer}: {}", lost.message),
         }
-        assert!(start.elapsed() < Duration::from_secs(2), "{answer}");
+        assert!(start.elapsed() < SOON, "{answer}");
     }
 }
 
@@ -162,7 +162,7 @@ fn a_stall_ends_with_the_time_of_the_request() {
         let start = Instant::now();
         let lost = ask(&server.url, &short).unwrap_err();
         assert_eq!(lost.kind, LostKind::Timeout, "{answer:?}: {}", lost.message);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     }
 }
 
@@ -204,7 +204,7 @@ fn an_answer_that_trickles_does_not_extend_the_time() {
         let start = Instant::now();
         let lost = ask(&server.url, &short).expect_err(first);
         let took = start.elapsed();
-        assert!(took < Duration::from_secs(2), "{first:?} {drop:?}: {took:?}");
+        assert!(took < SOON, "{first:?} {drop:?}: {took:?}");
         // What no HTTP can be is said before the time is up.
         let time = lost.kind == LostKind::Timeout && lasted(took, short.request_timeout);
         assert!(time || lost.kind == LostKind::Protocol, "{first:?} {drop:?}: {lost:?}");
@@ -219,7 +219,7 @@ fn a_byte_now_and_then_does_not_extend_the_time() {
     let lost =
         ask(sim.url(), &Settings { request_timeout: Duration::from_millis(400), ..settings() }).unwrap_err();
     assert_eq!(lost.kind, LostKind::Timeout, "{}", lost.message);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }
 
 #[test]

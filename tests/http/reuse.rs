@@ -95,8 +95,7 @@ fn what_is_left_behind_an_answer_is_not_the_next_one() {
                 }
                 _ => say(socket, good(&turn)),
             });
-            let short = Settings { request_timeout: Duration::from_secs(1), ..settings() };
-            let asker = Asker::new(&server, short);
+            let asker = Asker::new(&server, settings());
             let answer = asker.ask();
             if let Ok(reply) = &answer {
                 let body = String::from_utf8_lossy(&reply.body);
@@ -115,12 +114,8 @@ fn what_is_left_behind_an_answer_is_not_the_next_one() {
 
 #[test]
 fn the_rest_of_an_answer_that_was_given_up_is_not_the_next_one() {
-    let small = Settings {
-        request_timeout: Duration::from_millis(700),
-        max_body_size: 1_000,
-        connect_timeout: Duration::from_secs(2),
-        ..settings()
-    };
+    // The good request has that time too.
+    let small = Settings { request_timeout: Duration::from_secs(5), max_body_size: 1_000, ..settings() };
     // Too slow; too large.
     for (begin, rest, kind) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst", "first".to_owned(), LostKind::Timeout),
@@ -202,7 +197,8 @@ fn a_connection_that_died_costs_one_request() {
             }
             empty_page(socket)
         });
-        let settings = Settings { request_timeout: Duration::from_secs(1), ..settings() };
+        // The good requests have that time too.
+        let settings = Settings { request_timeout: Duration::from_secs(5), ..settings() };
         let outcomes = bench(&server, settings).fetch(&windows(3, 7));
         let mut costs: Vec<_> = outcomes
             .values()

@@ -12,8 +12,8 @@ use qbo_sim::{Fault, When};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-/// What a worker has that is told to end. Whatever else the threads would wait for lasts 20 seconds and more.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// At once, on a busy machine too. Whatever else the threads would wait for lasts 20 seconds and more.
+const AT_ONCE: Duration = Duration::from_secs(6);
 
 fn give(bench: &Bench) {
     let access = Secret::new("a-token");
@@ -133,13 +133,13 @@ fn a_handshake_that_stalls_is_cut_off() {
 #[test]
 fn a_connection_that_is_not_taken_holds_nobody_up() {
     let deaf = Deaf::at("127.0.0.1:0");
-    let settings = Settings { connect_timeout: Duration::from_millis(1_500), ..settings() };
+    let settings = Settings { connect_timeout: Duration::from_secs(8), ..settings() };
     let bench = Bench::at(&format!("http://{}", deaf.address), None, Setup { settings, ..patient() });
     give(&bench);
     bench.submit(&windows(4, 7));
     std::thread::sleep(Duration::from_millis(300));
     // Nothing interrupts connect(): the threads are left behind and end by themselves with the time to connect.
-    stop("connect", bench, Duration::from_secs(2));
+    stop("connect", bench, Duration::from_secs(14));
 }
 
 #[test]

@@ -98,9 +98,9 @@ fn a_token_is_replaced_a_twelfth_of_its_life_before_its_end() {
         };
         shared.leave(want).unwrap().generation
     };
-    shared.give_token(Token { valid_for: Duration::from_millis(1_200), ..token(1, 0) });
+    shared.give_token(Token { valid_for: Duration::from_millis(4_800), ..token(1, 0) });
     assert_eq!(leave(token(2, 3_600)), 1);
-    std::thread::sleep(Duration::from_millis(1_120));
+    std::thread::sleep(Duration::from_millis(4_480));
     assert_eq!(leave(token(2, 3_600)), 2);
     // An absurd life neither overflows nor is believed.
     shared.give_token(token(3, u64::MAX));
@@ -159,9 +159,9 @@ fn a_token_that_nobody_refused_outlasts_an_outage_of_the_token_service() {
     shared.no_token(out());
     assert_eq!(shared.leave(|_| panic!("there is a token")).unwrap().generation, 0);
     // At its end another one is wanted, and now there is none.
-    shared.give_token(token(1, 1));
+    shared.give_token(token(1, 5));
     shared.no_token(out());
-    std::thread::sleep(Duration::from_millis(1_050));
+    std::thread::sleep(Duration::from_millis(5_050));
     let wanted = Mutex::new(Vec::new());
     let leave = shared.leave(|generation| {
         wanted.lock().unwrap().push(generation);

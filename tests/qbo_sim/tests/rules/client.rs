@@ -64,7 +64,7 @@ pub fn agent(ca: Option<&std::path::Path>) -> Agent {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
-        .timeout_global(Some(Duration::from_secs(5)));
+        .timeout_global(Some(Duration::from_secs(20)));
     if let Some(path) = ca {
         let pem = std::fs::read(path).unwrap();
         let root = Certificate::from_pem(&pem).unwrap().to_owned();
@@ -163,7 +163,7 @@ impl Client {
     /// Sends bytes, and reads what comes until the connection ends; and how it ended.
     pub fn raw(&self, request: &str) -> (Vec<u8>, std::io::Result<()>) {
         let mut socket = TcpStream::connect(self.url().split("//").nth(1).unwrap()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         socket.write_all(request.as_bytes()).unwrap();
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];

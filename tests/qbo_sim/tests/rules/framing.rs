@@ -132,7 +132,7 @@ fn bytes_come_one_by_one_or_late() {
     assert_eq!(client.query("SELECT COUNT(*) FROM Invoice").status, 200);
     assert!(start.elapsed().as_millis() > 300);
     client.clear_faults();
-    client.fault(When::Always, named("stall-in-body:0.6"));
+    client.fault(When::Always, named("stall-in-body:5"));
     let start = std::time::Instant::now();
     let answer =
         agent(None).post(client.path("query")).header("Authorization", format!("Bearer {}", client.token));
@@ -141,7 +141,7 @@ fn bytes_come_one_by_one_or_late() {
         .content_type("application/text")
         .send("SELECT COUNT(*) FROM Invoice")
         .unwrap();
-    assert!(start.elapsed().as_millis() < 500, "the head comes at once");
+    assert!(start.elapsed().as_millis() < 4_500, "the head comes at once");
     assert!(crate::client::read(answer).unwrap().body.contains("totalCount"));
-    assert!(start.elapsed().as_millis() >= 600);
+    assert!(start.elapsed().as_millis() >= 5_000);
 }

@@ -49,5 +49,5 @@ fn plain_text_where_tls_is_expected_is_an_error() {
     let sim = Sim::start(counts(&[])).unwrap();
     let start = Instant::now();
     assert!(agent(None).get(sim.url().replace("http:", "https:")).call().is_err());
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(10));
 }

@@ -19,16 +19,17 @@ fn one_connection_carries_many_requests_even_sent_at_once() {
 #[test]
 fn who_left_before_a_request_was_taken_in_is_known_to_have_left() {
     let client = Client::company(&[("Invoice", 30)]);
-    client.fault(When::Nth(1), Fault::Stall(Duration::from_millis(200)));
+    client.fault(When::Nth(1), Fault::Stall(Duration::from_secs(60)));
     let mut socket = TcpStream::connect(client.url().split("//").nth(1).unwrap()).unwrap();
     let one = client.bytes("");
     socket.write_all(format!("{one}{one}").as_bytes()).unwrap();
     let began = Instant::now();
     while client.request_count() < 1 {
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(15));
         std::thread::yield_now();
     }
     socket.shutdown(std::net::Shutdown::Write).unwrap();
+    client.release();
     socket.read_to_end(&mut Vec::new()).unwrap();
     let abandoned: Vec<bool> = client.requests().iter().map(|request| request.abandoned).collect();
     assert_eq!(abandoned, [false, true]);
@@ -99,11 +100,11 @@ fn dropping_the_simulator_ends_idle_connections_and_the_port() {
     let address = client.url().split("//").nth(1).unwrap().to_owned();
     let mut idle = TcpStream::connect(&address).unwrap();
     idle.write_all(b"GET /half").unwrap();
-    idle.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    idle.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let start = Instant::now();
     drop(client);
     assert_eq!(idle.read(&mut [0]).unwrap_or(0), 0);
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_secs(10));
     assert!(TcpStream::connect(&address).is_err());
 }
