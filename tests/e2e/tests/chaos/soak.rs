@@ -2,7 +2,7 @@
 //! many windows.
 
 use qbo_e2e::{Database, seconds, wait_until};
-use qbo_sim::Options;
+use qbo_sim::{Fault, Options, When};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ fn a_worker_stays_as_it_is() {
     }
     db.exec("SELECT raw.qb_cancel(run_id) FROM raw.qb_run WHERE status IN ('queued', 'running') ORDER BY run_id DESC");
     let live = "SELECT count(*) FROM raw.qb_run WHERE status IN ('queued', 'running')";
-    wait_until("all runs end", seconds(10), || watch.number(live) == 0);
+    wait_until("all runs end", seconds(30), || watch.number(live) == 0);
     assert!(samples.len() as u64 >= length(), "{} samples", samples.len());
     // In the first half the caches fill. A statement may take much for a moment; what is kept is there all the time. Between
     // two runs there are more files for a moment, or fewer: those of the old threads and of the new.
@@ -144,12 +144,15 @@ fn windows() -> i64 {
 #[test]
 fn a_run_of_very_many_windows_goes_on_with_those_that_are_left() {
     let db = Database::new();
+    // However late its worker is ended, the last month is not stored.
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-".to_owned()), Fault::Stall(seconds(60)));
     let start = format!("date '2025-09-30' - {}", windows() - 1);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {start}, '2025-09-30', 1)"));
     let done = || db.number("SELECT windows_done FROM raw.qb_run");
     wait_until("a third is stored", seconds(60), || done() > windows() / 3);
     db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
-    wait_until("the worker is gone", seconds(5), || !db.has_worker());
+    wait_until("the worker is gone", seconds(30), || !db.has_worker());
+    db.sim.clear_faults();
     let (stored, seen) = (done(), db.sim.request_count() as i64);
     assert!(stored < windows(), "it was too quick to be stopped");
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);

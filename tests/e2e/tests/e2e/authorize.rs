@@ -197,8 +197,8 @@ fn a_tick_renews_a_token_that_nobody_uses() {
     let used = "refreshed_at = now() - interval '25 hours'";
     db.exec(&format!("UPDATE raw.qb_config SET refresh_expires_at = now() + interval '49 days', {used}"));
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
-    wait_until("it is renewed", seconds(5), || db.sim.redemptions() == redeemed + 1);
-    wait_until("and stored", seconds(5), || {
+    wait_until("it is renewed", seconds(30), || db.sim.redemptions() == redeemed + 1);
+    wait_until("and stored", seconds(30), || {
         db.value("SELECT refresh_expires_at > now() + interval '90 days' FROM raw.qb_config") == "t"
     });
     wait_until("the worker left", seconds(30), || !db.has_worker());
@@ -219,7 +219,7 @@ fn a_tick_renews_a_token_that_nobody_uses() {
     db.exec("UPDATE raw.qb_config SET refresh_started_at = now() - interval '61 minutes'");
     db.sim.clear_faults();
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
-    wait_until("it is renewed", seconds(10), || {
+    wait_until("it is renewed", seconds(30), || {
         db.value("SELECT refresh_expires_at > now() + interval '90 days' FROM raw.qb_config") == "t"
     });
     db.exec("UPDATE raw.qb_config SET refresh_hard_expires_at = now() + interval '10 days 1 hour'");
@@ -245,8 +245,8 @@ fn a_token_that_stays_near_its_end_is_renewed_once_a_day() {
     );
     let redeemed = db.sim.redemptions();
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
-    wait_until("it is renewed", seconds(10), || db.sim.redemptions() > redeemed);
-    wait_until("the worker left", seconds(10), || !db.has_worker());
+    wait_until("it is renewed", seconds(30), || db.sim.redemptions() > redeemed);
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     assert_eq!(db.number("SELECT raw.qb_tick()"), 0);
     assert_eq!(db.sim.redemptions(), redeemed + 1);
 }

@@ -3,6 +3,7 @@
 
 use crate::disk::goes_on;
 use crate::hazards::{nearly_done, nothing_half_stored};
+use crate::launcher::{hold_back, let_go};
 use qbo_e2e::{Database, RANGE, Server, Times, seconds, wait_until};
 use qbo_sim::Options;
 use std::time::Duration;
@@ -82,6 +83,7 @@ fn after_a_sync_that_fails_the_server_begins_anew_and_the_run_goes_on() {
     for what in ["table", "log"] {
         let server = Server::breakable("fsync = on");
         let db = Database::on(&server, Options { latency: Duration::from_millis(200), ..Options::default() });
+        hold_back(&db);
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         wait_until("some windows are stored", seconds(20), || {
             db.number("SELECT windows_done FROM raw.qb_run") >= 5
@@ -92,7 +94,11 @@ fn after_a_sync_that_fails_the_server_begins_anew_and_the_run_goes_on() {
             // The checkpointer ends, and everybody with it.
             let _ = db.client().batch_execute("CHECKPOINT");
         }
-        wait_until("a sync fails", seconds(20), || !server.is_broken());
+        wait_until("a sync fails", seconds(20), || {
+            // The next window that comes is committed.
+            db.sim.release();
+            !server.is_broken()
+        });
         let anew = "all server processes terminated; reinitializing";
         wait_until("the server begins anew", seconds(20), || db.log().contains(anew));
         server.wait_ready();
@@ -103,6 +109,7 @@ fn after_a_sync_that_fails_the_server_begins_anew_and_the_run_goes_on() {
         );
         assert_eq!(db.of_run(run, "status"), "running", "{what}");
         nothing_half_stored(&db, what);
+        let_go(&db);
         db.sim.set_latency(Duration::ZERO);
         goes_on(&db, run);
         db.check_reports("invoices", run);

@@ -2,8 +2,9 @@
 //! be stored. Nothing is half stored and no token is lost; when there is room again the run goes on.
 
 use crate::hazards::{nearly_done, nothing_half_stored};
+use crate::launcher::{hold_back, let_go};
 use crate::tokens::{redemptions, stored_is_newest};
-use qbo_e2e::{Database, Disk, Limit, RANGE, Server, refused, rows, seconds, wait_until};
+use qbo_e2e::{Database, Disk, Limit, RANGE, Server, is_alive, refused, rows, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, TokenMode, When};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -71,12 +72,14 @@ fn under_the_whole_database_the_run_is_taken_up_later() {
     let db = Database::on(&server, Options { latency: Duration::from_millis(15), ..Options::default() });
     db.set("qbo_raw.max_retries", "1");
     server.sql("postgres", &format!("ALTER DATABASE {} SET TABLESPACE small", db.name));
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
     });
     db.sim.set_latency(seconds(1));
     disk.fill();
+    let_go(&db);
     // Not even what failed may find a place to be written down, nor a new session one for its cache.
     let mut elsewhere = server.connect("postgres", "postgres").unwrap();
     let worker = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker'";
@@ -112,26 +115,31 @@ fn under_the_spool_it_fails_the_window_and_leaves_nothing_open() {
     goes_on(&db, run);
 }
 
-/// Leaves no room for another version of the connection's row. Nothing may be pruned as long as this client lives.
-fn no_room_for_tokens(db: &Database, disk: &Disk) -> postgres::Client {
+/// Puts the connection's row on the small disk. Nothing of it may be pruned as long as the first client lives; the second is
+/// to write with.
+fn on_the_small_disk(db: &Database) -> (postgres::Client, postgres::Client) {
     db.exec("ALTER TABLE raw.qb_config SET TABLESPACE small");
     let mut reader = db.client();
     reader
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM raw.qb_config")
         .unwrap();
+    (reader, db.client())
+}
+
+/// Leaves no room there for another version of that row.
+fn no_room_for_tokens(writer: &mut postgres::Client, disk: &Disk) {
     disk.fill();
-    let mut writer = db.client();
     let another = "UPDATE raw.qb_config SET page_size = page_size";
     wait_until("no version fits any more", seconds(10), || writer.batch_execute(another).is_err());
-    assert_eq!(refused(&mut writer, another).sqlstate, "53100");
-    reader
+    assert_eq!(refused(writer, another).sqlstate, "53100");
 }
 
 #[test]
 fn under_the_token_none_is_spent_that_could_not_be_stored() {
     let (disk, server) = scene();
     let db = Database::on(&server, Options { tokens: TokenMode::Strict, ..Options::default() });
-    let reader = no_room_for_tokens(&db, &disk);
+    let (reader, mut writer) = on_the_small_disk(&db);
+    no_room_for_tokens(&mut writer, &disk);
     let run = db.queue("invoices");
     assert_eq!(db.ended(run), "failed");
     assert_eq!(db.of_run(run, "error_code"), "insufficient_resources");
@@ -146,21 +154,24 @@ fn under_the_token_none_is_spent_that_could_not_be_stored() {
 fn under_a_token_that_was_spent_it_is_kept_until_there_is_room() {
     let (disk, server) = scene();
     let db = Database::on(&server, Options { tokens: TokenMode::Strict, ..Options::default() });
+    let (reader, mut writer) = on_the_small_disk(&db);
     db.sim.fault_times(When::Token, Fault::Stall(seconds(8)), 1);
     let run = db.queue("invoices");
+    let worker = db.worker();
     let state = "SELECT auth_state FROM raw.qb_config";
-    wait_until("the token is being spent", seconds(30), || db.value(state) == "refreshing");
-    let reader = no_room_for_tokens(&db, &disk);
+    // From here on there are ten seconds until the disk has to be free: so long a token is kept at most.
+    wait_until("the token is being spent", seconds(30), || db.sim.token_calls() > 0);
+    no_room_for_tokens(&mut writer, &disk);
     db.sim.release();
     let warning =
         "WARNING:  qbo_raw: a new token could not be stored yet, it is tried again: could not extend file";
     wait_until("the log says so", seconds(30), || server.log().contains(warning));
     // Whoever is told to end stores it first.
-    db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
-    std::thread::sleep(seconds(1));
-    assert!(db.has_worker(), "it went, and the token with it");
+    signal(worker, libc::SIGTERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_alive(worker), "it went, and the token with it");
     disk.free();
-    wait_until("it ends", seconds(5), || !db.has_worker());
+    wait_until("it ends", seconds(20), || !is_alive(worker));
     stored_is_newest(&db);
     assert_eq!(db.value(state), "ok");
     drop(reader);
@@ -181,6 +192,7 @@ fn under_the_write_ahead_log_the_server_ends_and_the_run_goes_on() {
     std::fs::remove_dir_all(&wal).unwrap();
     std::os::unix::fs::symlink(&there, &wal).unwrap();
     server.start();
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
@@ -195,6 +207,7 @@ fn under_the_write_ahead_log_the_server_ends_and_the_run_goes_on() {
     assert!(server.log().contains("PANIC:"), "{}", server.log());
     assert_eq!(db.of_run(run, "status"), "running");
     nothing_half_stored(&db, "a full disk");
+    let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     goes_on(&db, run);
 }

@@ -2,7 +2,7 @@
 //! standby; and whatever is not there is not reported there, and fetched again.
 
 use crate::hazards::HALF_STORED;
-use crate::launcher::{PRELOADED, slow, stored};
+use crate::launcher::{PRELOADED, hold_back, let_go, slow, stored};
 use qbo_e2e::{Database, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
 use qbo_sim::{Options, TokenMode};
 
@@ -18,6 +18,7 @@ fn a_standby_promoted_in_mid_run_goes_on() {
         let primary = Server::private(settings);
         let db = Database::on(&primary, slow());
         let standby = Server::standby(&primary, "");
+        hold_back(&db);
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         stored(&db, run, windows);
         db.sim.set_latency(seconds(2));
@@ -34,8 +35,9 @@ fn a_standby_promoted_in_mid_run_goes_on() {
         assert_eq!(refused.sqlstate, "25006");
         assert_eq!(on_standby("SELECT ok, result FROM raw.qb_check() LIMIT 1"), ["f", "a standby"]);
         primary.stop("immediate");
-        standby.promote();
+        let_go(&db);
         db.sim.set_latency(slow().latency);
+        standby.promote();
         if settings.is_empty() {
             assert_eq!(
                 on_standby(&format!("SELECT status FROM raw.qb_run WHERE run_id = {run}")),
@@ -43,7 +45,7 @@ fn a_standby_promoted_in_mid_run_goes_on() {
             );
             assert_eq!(on_standby("SELECT raw.qb_tick()"), ["1"]);
         }
-        wait_until("it goes on", seconds(12), || {
+        wait_until("it goes on", seconds(20), || {
             on_standby(&format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}")) == ["2"]
         });
         wait_until("it ends", seconds(30), || {
@@ -67,6 +69,25 @@ enum Waits {
     Nobody,
 }
 
+/// Whether the receiver of a standby waits for more to come.
+const WAITS: &str = "SELECT count(*) FILTER (WHERE wait_event = 'WalReceiverMain') > 0 FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
+
+/// Stops a receiver where it waits. Stopped while it reads, it would read all that has come before it heard that it is to
+/// end.
+fn deafen(receiver: i32, waits: impl Fn() -> bool) {
+    let is_stopped =
+        || std::fs::read_to_string(format!("/proc/{receiver}/stat")).is_ok_and(|stat| stat.contains(") T "));
+    wait_until("the receiver is stopped where it waits", seconds(30), || {
+        signal(receiver, libc::SIGSTOP);
+        wait_until("the receiver is stopped", seconds(30), is_stopped);
+        let found = waits();
+        if !found {
+            signal(receiver, libc::SIGCONT);
+        }
+        found
+    });
+}
+
 #[test]
 fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_standby() {
     for waits in [Waits::Standby, Waits::StandbyForTokens, Waits::Nobody].repeat(rounds()) {
@@ -84,6 +105,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         if waits == Waits::StandbyForTokens {
             db.set("synchronous_commit", "local");
         }
+        hold_back(&db);
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         stored(&db, run, 5);
         let there =
@@ -91,13 +113,20 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
 
         // From here on the standby hears nothing.
         let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
-        signal(receiver, libc::SIGSTOP);
+        deafen(receiver, || there(WAITS) == ["t"]);
         let (done, worker) = (db.number("SELECT windows_done FROM raw.qb_run"), db.worker());
+        // Also when the last days have been reached: those that were asked for are answered then.
+        let more = || {
+            db.sim.release();
+            db.number("SELECT windows_done FROM raw.qb_run") - done
+        };
+        if waits != Waits::Standby {
+            wait_until("a window is stored that the standby does not hear of", seconds(20), || more() >= 1);
+        }
         db.sim.expire_access_tokens();
         let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
         wait_until("it waits for the standby, or goes on without it", seconds(20), || {
-            let more = db.number("SELECT windows_done FROM raw.qb_run") - done;
-            db.value(&held) == "t" || more >= 8
+            more() >= 8 || db.value(&held) == "t"
         });
         let reported = "SELECT window_start FROM raw.backfill_report_invoices WHERE status = 'success'";
         let before = db.rows(reported).concat();
@@ -106,6 +135,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         // It ends before it reads what is still on its way.
         signal(receiver, libc::SIGTERM);
         signal(receiver, libc::SIGCONT);
+        let_go(&db);
         wait_until("the receiver is gone", seconds(30), || !is_alive(receiver));
         standby.promote();
 

@@ -1,7 +1,7 @@
 //! With the library preloaded, runs go on by themselves; and the launcher is in nobody's way.
 
 use crate::stop::stays;
-use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
@@ -11,9 +11,24 @@ pub fn slow() -> Options {
     Options { latency: Duration::from_millis(80), ..Options::default() }
 }
 
-/// Waits until some windows are stored, and many are not.
-fn halfway(db: &Database, run: i64) {
+/// The last days of the range are not answered until `let_go`: however late a test looks, its run has not ended by itself.
+pub fn hold_back(db: &Database) {
+    let late = When::Statement("LastUpdatedTime >= '2025-09-2".to_owned());
+    db.sim.fault(late, Fault::Stall(seconds(60)));
+}
+
+/// From now on they are; other faults are gone as well.
+pub fn let_go(db: &Database) {
+    db.sim.clear_faults();
+    db.sim.release();
+}
+
+/// Begins a run by days and waits until some windows are stored, and many are not. The last ones wait for `let_go`.
+fn halfway(db: &Database) -> i64 {
+    hold_back(db);
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     stored(db, run, 4);
+    run
 }
 
 pub fn stored(db: &Database, run: i64, windows: i32) {
@@ -33,9 +48,9 @@ fn end(db: &Database, run: i64) {
 fn a_restart_in_mid_run_is_made_good_within_ten_seconds() {
     let server = Server::private(PRELOADED);
     let db = Database::on(&server, slow());
-    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    halfway(&db, run);
+    let run = halfway(&db);
     server.stop("fast");
+    let_go(&db);
     server.start();
     wait_until("it goes on", seconds(10), || db.of_run(run, "attempt") == "2");
     end(&db, run);
@@ -47,10 +62,10 @@ fn a_restart_in_mid_run_is_made_good_within_ten_seconds() {
 fn a_crash_in_mid_run_is_made_good_within_ten_seconds() {
     let server = Server::private(PRELOADED);
     let db = Database::on(&server, slow());
-    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    halfway(&db, run);
+    let run = halfway(&db);
     // SAFETY: the worker of our own server.
     unsafe { libc::kill(db.worker(), libc::SIGKILL) };
+    let_go(&db);
     wait_until("it goes on", seconds(20), || {
         let look = format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}");
         let seen =
@@ -64,9 +79,11 @@ fn a_crash_in_mid_run_is_made_good_within_ten_seconds() {
 fn a_worker_that_was_terminated_and_a_run_that_was_put_aside_go_on() {
     let server = Server::private(PRELOADED);
     let db = Database::on(&server, slow());
-    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
-    halfway(&db, run);
-    db.exec(&format!("SELECT pg_terminate_backend({})", db.worker()));
+    let run = halfway(&db);
+    let worker = db.worker();
+    db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+    wait_until("the worker is gone", seconds(30), || !is_alive(worker));
+    let_go(&db);
     wait_until("it goes on", seconds(20), || db.of_run(run, "attempt") == "2");
     end(&db, run);
     db.sim.fault_times(When::Always, Fault::named("503:400").unwrap(), 1);
@@ -123,5 +140,6 @@ fn the_launcher_is_in_nobodys_way() {
         now.first().is_some_and(|now| *now != pid[0])
     });
     let launcher = qbo_e2e::rows(&mut client, launcher).unwrap().concat()[0].parse().unwrap();
-    assert!(stays(launcher, || server.stop("fast")) < seconds(3));
+    // It has just begun; one that does not hear would sleep for ten seconds.
+    assert!(stays(launcher, || server.stop("fast")) < seconds(6));
 }

@@ -1,5 +1,6 @@
 //! What stands in the library that is shipped, and what does not; and what becomes of a run when it is replaced.
 
+use crate::launcher::{hold_back, let_go};
 use qbo_e2e::{Database, RANGE, Server, lacks, library, points, seconds, wait_until};
 use qbo_sim::Options;
 use std::path::Path;
@@ -46,6 +47,7 @@ fn a_library_that_is_replaced_in_mid_run_is_the_next_sessions_affair() {
         // Another file, and not the same bytes.
         let mut newer = library();
         newer.extend([0; 64]);
+        hold_back(&db);
         let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
         wait_until("some windows are stored", seconds(20), || {
             db.of_run(run, "windows_done").parse::<i32>().unwrap() >= 5
@@ -58,6 +60,7 @@ fn a_library_that_is_replaced_in_mid_run_is_the_next_sessions_affair() {
         // A new session, while the old worker works on.
         assert_eq!(db.value("SELECT entity FROM raw.qb_progress"), "invoices");
         assert_eq!(db.number("SELECT raw.qb_tick()"), 0);
+        let_go(&db);
         db.sim.set_latency(Duration::ZERO);
         assert_eq!(db.ended(run), "success", "{}", db.log());
         assert_eq!(db.of_run(run, "attempt"), "1");

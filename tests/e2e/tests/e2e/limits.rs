@@ -3,6 +3,7 @@
 
 use crate::disk::goes_on;
 use crate::hazards::nothing_half_stored;
+use crate::launcher::{hold_back, let_go};
 use qbo_e2e::{Database, Limit, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
@@ -65,7 +66,8 @@ fn no_thread_for_a_run_is_said_and_the_next_one_has_them() {
 #[test]
 fn no_file_descriptor_for_a_connection_is_tried_again() {
     let db = Database::new();
-    db.set("qbo_raw.retry_delay", "300ms");
+    // Not so few that they are used up meanwhile.
+    db.set_all(&[("qbo_raw.retry_delay", "300ms"), ("qbo_raw.max_retries", "20")]);
     let run = begun(&db, "invoices");
     // No connection can be used again.
     db.sim.fault(When::Always, Fault::named("reset").unwrap());
@@ -77,7 +79,9 @@ fn no_file_descriptor_for_a_connection_is_tried_again() {
     std::thread::sleep(seconds(2));
     let seen = db.sim.request_count();
     std::thread::sleep(seconds(2));
-    assert_eq!(db.sim.request_count(), seen, "requests without a file for them");
+    // One may have been late; each window tries again in this time.
+    let more = db.sim.request_count() - seen;
+    assert!(more <= 1, "{more} requests without a file for them");
     db.sim.clear_faults();
     assert_eq!(db.of_run(run, "status"), "running");
     drop(limit);
@@ -136,11 +140,13 @@ fn storm(worker: i32) -> usize {
 fn signals_by_the_thousand_change_nothing() {
     let server = Server::private("");
     let db = Database::on(&server, Options { latency: Duration::from_millis(40), ..Options::default() });
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let worker = db.worker();
     wait_until("it works", seconds(30), || db.sim.request_count() >= 3);
     db.sim.set_latency(seconds(1));
     let sent = storm(worker);
+    let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     assert!(sent > 5_000, "{sent} signals");
     checked(&db, run);
@@ -159,6 +165,7 @@ fn a_reload_in_mid_run_is_heard_and_disturbs_nothing() {
             client.batch_execute(statement).unwrap();
         }
     };
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let waiting = db.queue("items");
     wait_until("some windows are stored", seconds(30), || {
@@ -168,6 +175,7 @@ fn a_reload_in_mid_run_is_heard_and_disturbs_nothing() {
     let before = server.log().contains(&format!("run {run} window"));
     set("qbo_raw.log_level = 'log'");
     set("qbo_raw.enabled = off");
+    let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     checked(&db, run);
     assert!(!before && server.log().contains(&format!("run {run} window")), "{}", server.log());
@@ -184,6 +192,7 @@ fn a_server_that_does_not_restart_by_itself_goes_on_when_it_is_started() {
     let server = Server::private("restart_after_crash = off");
     let db = Database::on(&server, Options { latency: Duration::from_millis(100), ..Options::default() });
     let mut bystander = db.client();
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
@@ -195,6 +204,7 @@ fn a_server_that_does_not_restart_by_itself_goes_on_when_it_is_started() {
     wait_until("the server is down", seconds(30), || !is_alive(postmaster));
     assert!(!is_alive(worker), "it outlived its server");
     server.start();
+    let_go(&db);
     assert_eq!(db.of_run(run, "status"), "running");
     assert_eq!(db.number("SELECT raw.qb_tick()"), 1);
     checked(&db, run);

@@ -1,6 +1,7 @@
 //! Other copies of the data: a logical subscriber, a dump that is taken while a run works, a cluster that pg_upgrade makes.
 
 use crate::hazards::nothing_half_stored;
+use crate::launcher::{hold_back, let_go};
 use qbo_e2e::{Database, RANGE, Server, as_server, program, rows, seconds, wait_until};
 use qbo_sim::Options;
 use std::path::Path;
@@ -62,6 +63,7 @@ fn a_subscriber_has_the_data_and_the_reports_and_no_secret() {
 #[test]
 fn a_dump_that_is_taken_in_mid_run_is_of_one_moment() {
     let db = Database::with(Options { latency: Duration::from_millis(60), ..Options::default() });
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let file = std::env::temp_dir().join(format!("qbo_raw-{}-mid-run.dump", std::process::id()));
     let path = file.display().to_string();
@@ -71,6 +73,7 @@ fn a_dump_that_is_taken_in_mid_run_is_of_one_moment() {
     db.sim.set_latency(seconds(2));
     let dump = db.server.run("pg_dump", &["-Fc", "-f", &path, &db.name]);
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     assert_eq!(db.ended(run), "success");
     let copy = Database::on(db.server, Options::default());
@@ -95,12 +98,14 @@ fn pg_upgrade_takes_everything_along_and_wakes_nobody() {
     let conf = "shared_preload_libraries = 'qbo_raw'\nlog_min_messages = debug1";
     let old = Server::private(conf);
     let db = Database::on(&old, Options { latency: Duration::from_millis(60), ..Options::default() });
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("some windows are stored", seconds(30), || {
         db.number("SELECT windows_done FROM raw.qb_run") >= 5
     });
     db.sim.set_latency(seconds(2));
     old.stop("fast");
+    let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     let (asked, kept) = (db.sim.request_count(), db.sim.credentials().3);
     let new = Server::empty(conf);
