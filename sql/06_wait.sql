@@ -18,6 +18,7 @@ DECLARE
   lately int;
   line text;
   paused_until timestamptz;
+  lost record;
 BEGIN
   -- What had nothing to do gave no run.
   IF _qb_wait_look.run_id IS NULL THEN
@@ -69,6 +70,16 @@ BEGIN
         USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L, window_on => %L, connection => %L); names the windows that differ.',
                             run.entity, run.start_date, run.end_date, run.window_on, run.connection);
     END IF;
+    BEGIN
+      SELECT * INTO lost FROM raw._qb_lost(run.entity, run.connection, run.window_on);
+      IF lost.cure IS NOT NULL THEN
+        RAISE WARNING '% % of % were stored in a table that is gone', lost.days, CASE lost.days WHEN 1 THEN 'day' ELSE 'days' END, run.entity
+          USING HINT = lost.cure || ' fetches them again.';
+      END IF;
+    EXCEPTION
+      -- Of a report that cannot be read the run says what is wrong, and so does the doctor.
+      WHEN OTHERS THEN NULL;
+    END;
   END IF;
 
   IF run.status IN ('failed', 'partial', 'blocked_auth', 'cancelled') THEN

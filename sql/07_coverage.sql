@@ -46,11 +46,14 @@ CREATE FUNCTION raw._qb_days(
   status     text,                              -- 'covered', 'failed', 'open' (not over yet), 'in part' (fetched before it was over)
   report_id  bigint,                            -- the newest attempt
   run_id     bigint,
-  error_code text
+  error_code text,
+  lost       boolean                            -- it was stored, in a data table that is gone
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(_qb_days.entity, _qb_days.connection);
+  known text := raw._qb_entity(_qb_days.entity);
+  gone boolean;
 BEGIN
   IF _qb_days.window_on IS NULL OR _qb_days.window_on NOT IN ('updated', 'created') THEN
     RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(_qb_days.window_on, 40)), 'null')
@@ -60,16 +63,20 @@ BEGIN
   IF report IS NULL THEN
     RETURN;
   END IF;
+  -- What a table held that was dropped or renamed is covered no more.
+  gone := NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_class p ON p.relnamespace = c.relnamespace
+                       WHERE p.oid = report AND c.relname = 'qb_' || known AND c.relkind IN ('r', 'p'));
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
   -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
   -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (a.day) a.day,
-           CASE WHEN p.status <> 'success' THEN 'failed'
+           CASE WHEN p.status <> 'success' OR $6 THEN 'failed'
                 WHEN raw._qb_day_of(p.started_at::timestamptz) > a.day THEN 'covered'
                 WHEN $5 <= a.day THEN 'open'
                 ELSE 'in part' END,
-           p.report_id, p.run_id, p.error_code
+           p.report_id, p.run_id, CASE WHEN p.status = 'success' AND $6 THEN 'table_gone' ELSE p.error_code END,
+           p.status = 'success' AND $6 OR coalesce(p.error_code = 'table_made_again', false)
       FROM (
         SELECT d.day, max(w.newest) AS newest
           FROM (
@@ -89,7 +96,25 @@ BEGIN
       JOIN %1$s p ON p.report_id = a.newest
      ORDER BY a.day$q$, report)
     USING _qb_days.window_on, coalesce(_qb_days.start_date, '-infinity'), coalesce(_qb_days.end_date, 'infinity'),
-      _qb_days.end_date - _qb_days.start_date + 1, raw._qb_day_of(now());
+      _qb_days.end_date - _qb_days.start_date + 1, raw._qb_day_of(now()), gone;
+END
+$$;
+
+-- Days that were stored in a data table that is gone, whether or not it was made again.
+CREATE FUNCTION raw._qb_lost(
+  entity     text,
+  connection text,
+  window_on  text,
+  OUT days int,
+  OUT cure text                                 -- what fetches them again; NULL: nothing is lost
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  SELECT count(*) INTO days FROM raw._qb_days(_qb_lost.entity, _qb_lost.connection, _qb_lost.window_on, NULL::date, NULL::date) d
+   WHERE d.lost;
+  cure := CASE WHEN days > 0 THEN format('SELECT raw.qb_retry_failed(%L%s%s);', raw._qb_entity(_qb_lost.entity),
+    CASE WHEN _qb_lost.window_on <> 'updated' THEN format(', window_on => %L', _qb_lost.window_on) END,
+    CASE WHEN _qb_lost.connection <> 'default' THEN format(', connection => %L', _qb_lost.connection) END) END;
 END
 $$;
 
@@ -307,8 +332,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_day_of(timestamptz), raw._qb_days(text, text, text, date, date), raw._qb_check_range(date, date),
-  raw._qb_check_page_size(int),
+REVOKE ALL ON FUNCTION raw._qb_report_of(text, text), raw._qb_day_of(timestamptz), raw._qb_days(text, text, text, date, date), raw._qb_lost(text, text, text),
+  raw._qb_check_range(date, date), raw._qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text),
   raw.qb_fill_gaps(text, date, date, int, int, text, text), raw.qb_retry_failed(text, int, text, text),
   raw.qb_purge_reports(interval) FROM PUBLIC;

@@ -36,8 +36,8 @@ BEGIN
       FROM raw._qb_count(qb_verify.entity, qb_verify.start_date, qb_verify.end_date, qb_verify.chunk_days,
                         qb_verify.window_on, qb_verify.connection, true) c
      CROSS JOIN LATERAL (
-       SELECT bool_or(t.status = 'failed') AS failed, bool_or(t.status IS NOT NULL) AS fetched,
-              bool_and(coalesce(t.status = 'covered', false)) AS covered
+       SELECT bool_or(t.status = 'failed' AND NOT t.lost) AS failed, bool_or(t.status IS NOT NULL) AS fetched,
+              bool_and(coalesce(t.status = 'covered' OR t.lost, false)) AS covered
          FROM generate_series(0, (c.window_end AT TIME ZONE 'UTC')::date - (c.window_start AT TIME ZONE 'UTC')::date - 1) n
          LEFT JOIN raw._qb_days(qb_verify.entity, qb_verify.connection, qb_verify.window_on,
                                 qb_verify.start_date, qb_verify.end_date) t
@@ -246,6 +246,27 @@ BEGIN
     RETURN NEXT;
   END IF;
 
+  subject := 'tables';
+  ok := false;
+  BEGIN
+    FOR result, what_to_do IN
+      SELECT format('%s %s of %s were stored in a table that is gone', l.days, CASE l.days WHEN 1 THEN 'day' ELSE 'days' END, e.entity),
+             l.cure
+        FROM raw.qb_entities e
+       CROSS JOIN unnest(ARRAY['updated', 'created']) w
+       CROSS JOIN LATERAL raw._qb_lost(e.entity, qb_check.connection, w) l
+       WHERE raw._qb_report_of(e.entity, qb_check.connection) IS NOT NULL AND l.cure IS NOT NULL
+       ORDER BY e.entity
+    LOOP
+      RETURN NEXT;
+    END LOOP;
+  EXCEPTION
+    -- Such as a report table that somebody changed.
+    WHEN OTHERS THEN
+      result := SQLERRM; what_to_do := NULL;
+      RETURN NEXT;
+  END;
+
   -- A run that was not whole is well again when later ones have fetched its days.
   subject := 'runs';
   BEGIN
@@ -268,7 +289,6 @@ BEGIN
             AND l.status = 'success' AND l.source_count <= l.stored_count) END AS lacks) w
      WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
   EXCEPTION
-    -- Such as a report table that somebody changed.
     WHEN OTHERS THEN
       ok := false; result := SQLERRM;
   END;

@@ -9,7 +9,7 @@ GRANT qbo_raw_reader TO qbo_raw_owner;
 GRANT SELECT ON raw.qb_run, raw.qb_progress, raw.qb_history, raw.qb_entities, raw.qb_connections, raw.qb_secrets, raw.qb_api_usage TO qbo_raw_reader;
 GRANT EXECUTE ON FUNCTION raw._qb_is_utf8(), raw._qb_bar(bigint, bigint, int), raw._qb_clock(float8), raw._qb_catalogue(),
   raw._qb_entity(text), raw._qb_paused_until(text), raw._qb_report_of(text, text), raw._qb_day_of(timestamptz),
-  raw._qb_days(text, text, text, date, date), raw._qb_check_range(date, date), raw._qb_check_page_size(int),
+  raw._qb_days(text, text, text, date, date), raw._qb_lost(text, text, text), raw._qb_check_range(date, date), raw._qb_check_page_size(int),
   raw.qb_coverage(text, date, date, text, text), raw.qb_gaps(text, date, date, text, text) TO qbo_raw_reader;
 
 GRANT EXECUTE ON FUNCTION

@@ -198,6 +198,7 @@ COMMENT ON FUNCTION raw._qb_entity(text) IS 'The entity that a person means: cas
 COMMENT ON FUNCTION raw._qb_report_of(text, text) IS 'The report table of an entity; NULL when nothing was fetched yet.';
 COMMENT ON FUNCTION raw._qb_day_of(timestamptz) IS 'The day, UTC, that is not over at this moment; a day is over five minutes after its end.';
 COMMENT ON FUNCTION raw._qb_days(text, text, text, date, date) IS 'What the newest attempt at each day says; the base of coverage and gaps.';
+COMMENT ON FUNCTION raw._qb_lost(text, text, text) IS 'Days that were stored in a data table that was dropped or renamed, and what fetches them again.';
 COMMENT ON FUNCTION raw._qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
 COMMENT ON FUNCTION raw._qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';
 COMMENT ON FUNCTION raw._qb_is_utf8() IS 'Whether the client can show more than ASCII.';

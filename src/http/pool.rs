@@ -48,6 +48,7 @@ pub enum Message {
         spool: Spooled,
         counters: Counters,
         intuit_tid: Option<String>,
+        /// Put back where our clock is ahead of QuickBooks'.
         started_at: DateTime<Utc>,
     },
     /// A window was counted.
@@ -189,7 +190,7 @@ impl Lane {
         let mut effects: VecDeque<Effect> = machine.step(Event::Start, Utc::now(), fastrand::f64()).into();
         let failed = |failure: Failure, used: &Option<(u64, Secret)>| {
             let failure = self.redacted(failure, used);
-            Some(Message::Failed { job, failure, started_at })
+            Some(Message::Failed { job, failure, started_at: self.shared.put_back(started_at) })
         };
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
@@ -221,6 +222,7 @@ impl Lane {
                         Ok(spool) => spool,
                         Err(error) => return failed(no_spool(&error), &used),
                     };
+                    let started_at = self.shared.put_back(started_at);
                     return Some(Message::Fetched { job, spool, counters, intuit_tid, started_at });
                 }
                 Effect::Counted(count, counters) => {

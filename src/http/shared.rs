@@ -6,7 +6,7 @@ use crate::domain::pace::Pacer;
 use crate::domain::query::Query;
 use crate::domain::secret::Secret;
 use crate::domain::token::{LIFE, Token};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,6 +90,9 @@ struct Held {
 
 /// After which a token service that was out is asked again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// Seconds that our clock may seem to be ahead: an answer is under way for some.
+const UNDER_WAY: i64 = 60;
 
 /// The pacer's clock begins here, so that what a predecessor sent lies in its past.
 const BEFORE: Duration = Duration::from_secs(120);
@@ -279,6 +282,12 @@ impl Shared {
     /// Seconds by which our clock is ahead of QuickBooks', by the last answer.
     pub fn clock_ahead(&self) -> Option<i64> {
         self.lock().clock_ahead
+    }
+
+    /// A time of our clock, put back where it is ahead of QuickBooks': what is covered is reckoned from such times, and a day
+    /// is not over for being so here alone.
+    pub fn put_back(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        time - TimeDelta::seconds(self.clock_ahead().filter(|ahead| *ahead > UNDER_WAY).unwrap_or(0))
     }
 
     /// Requests sent so far.

@@ -22,7 +22,7 @@ use crate::domain::run::{Run as Machine, Status};
 use crate::domain::window::Window;
 use crate::error::{Error, Result, Retry};
 use crate::http::pool::{Job, Message, Task};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use verify::Count;
@@ -53,9 +53,6 @@ pub fn run(id: i64, name: &str) -> Result<()> {
     }
     work.finish(status)
 }
-
-/// Seconds by which a clock may be ahead before that counts: an answer is under way for some.
-const CLOCK: i64 = 60;
 
 struct Work {
     run: Run,
@@ -161,9 +158,6 @@ impl Work {
     }
 
     fn attempt(&self, window: Window, started_at: DateTime<Utc>, intuit_tid: Option<String>) -> Attempt {
-        // What is covered is reckoned from here: a clock of ours that is ahead would take a day for over that is not.
-        let ahead = self.line.pool.clock_ahead().filter(|ahead| *ahead > CLOCK).unwrap_or(0);
-        let started_at = started_at - TimeDelta::seconds(ahead);
         Attempt { run: self.run.id, number: self.run.attempt, window, started_at, intuit_tid }
     }
 

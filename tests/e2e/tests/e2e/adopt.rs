@@ -140,7 +140,8 @@ fn texts_numbers_and_other_names_are_taken_over() {
 #[test]
 fn reports_are_taken_over_and_later_ones_stand_beside_them() {
     let db = left_by_a_pipeline(
-        "CREATE TABLE raw.backfill_report_invoices (
+        "CREATE TABLE raw.qb_invoices (id TEXT PRIMARY KEY, payload JSONB);
+         CREATE TABLE raw.backfill_report_invoices (
            id SERIAL PRIMARY KEY, run_id INTEGER NOT NULL, chunk_start TIMESTAMP NOT NULL, chunk_end TIMESTAMP NOT NULL,
            pages INTEGER, rows INTEGER, status VARCHAR(20) CHECK (status IN ('ok', 'failed', 'running')), error TEXT,
            duration_s NUMERIC NOT NULL, created_at TIMESTAMP DEFAULT now());

@@ -316,6 +316,7 @@ fn no_function_of_the_owner_of_the_tables_is_taken_for_one_of_ours() {
         ("_qb_clock", "numeric", "text", "NULL"),
         ("_qb_days", "text, text, text", days, ""),
         ("_qb_fire", "text, text, text, text, text, text, text, text, text, text", "bigint", "NULL"),
+        ("_qb_lost", "text, text, name", "text", "NULL"),
     ] {
         db.exec(&format!(
             "CREATE FUNCTION raw.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS
