@@ -66,7 +66,7 @@ BEGIN
       CASE run.row_count WHEN 1 THEN 'row' ELSE 'rows' END, run.inserted_count,
       run.updated_count, run.skipped_count, run.rejected_count;
     IF run.source_count > run.stored_count AND run.status = 'success' THEN
-      RAISE WARNING 'QuickBooks counts % records in the range, the table holds %', run.source_count, run.stored_count
+      RAISE WARNING 'QuickBooks counts % records in the range, % of them are stored', run.source_count, run.stored_count
         USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L, window_on => %L, connection => %L); names the windows that differ.',
                             run.entity, run.start_date, run.end_date, run.window_on, run.connection);
     END IF;

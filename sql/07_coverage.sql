@@ -47,13 +47,14 @@ CREATE FUNCTION raw._qb_days(
   report_id  bigint,                            -- the newest attempt
   run_id     bigint,
   error_code text,
-  lost       boolean                            -- it was stored, in a data table that is gone
+  lost       boolean                            -- it was stored, in a table that is gone
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   report regclass := raw._qb_report_of(_qb_days.entity, _qb_days.connection);
   known text := raw._qb_entity(_qb_days.entity);
   gone boolean;
+  rejects_gone boolean;
 BEGIN
   IF _qb_days.window_on IS NULL OR _qb_days.window_on NOT IN ('updated', 'created') THEN
     RAISE EXCEPTION 'window_on is %', coalesce(quote_literal(left(_qb_days.window_on, 40)), 'null')
@@ -64,25 +65,27 @@ BEGIN
     RETURN;
   END IF;
   -- What a table held that was dropped or renamed is covered no more.
-  gone := NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_class p ON p.relnamespace = c.relnamespace
-                       WHERE p.oid = report AND c.relname = 'qb_' || known AND c.relkind IN ('r', 'p'));
+  SELECT coalesce(bool_and(c.relname <> 'qb_' || known), true), coalesce(bool_and(c.relname <> 'qb_rejects'), true)
+    INTO gone, rejects_gone
+    FROM pg_class c JOIN pg_class p ON p.relnamespace = c.relnamespace
+   WHERE p.oid = report AND c.relname IN ('qb_' || known, 'qb_rejects') AND c.relkind IN ('r', 'p');
   -- A window that succeeded covers the days that lie in it whole; one that failed spoils every day it touches. What was
   -- fetched while the day still went on does not have all of it. In hours, since a day of the session's zone can have 23 or 25.
   -- The same window is fetched again and again: only its newest attempt counts, and there are far fewer windows than attempts.
   RETURN QUERY EXECUTE format($q$
     SELECT DISTINCT ON (a.day) a.day,
-           CASE WHEN p.status <> 'success' OR $6 THEN 'failed'
+           CASE WHEN p.status <> 'success' OR g.gone THEN 'failed'
                 WHEN raw._qb_day_of(p.started_at::timestamptz) > a.day THEN 'covered'
                 WHEN $5 <= a.day THEN 'open'
                 ELSE 'in part' END,
-           p.report_id, p.run_id, CASE WHEN p.status = 'success' AND $6 THEN 'table_gone' ELSE p.error_code END,
-           p.status = 'success' AND $6 OR coalesce(p.error_code = 'table_made_again', false)
+           p.report_id, p.run_id, CASE WHEN g.gone THEN 'table_gone' ELSE p.error_code END,
+           g.gone OR coalesce(p.error_code = 'table_made_again', false)
       FROM (
         SELECT d.day, max(w.newest) AS newest
           FROM (
             SELECT p.window_start, p.window_end, p.status, max(p.report_id) AS newest
               FROM %1$s p
-              LEFT JOIN raw.qb_run r ON r.run_id = p.run_id
+              LEFT JOIN raw.qb_run r ON r.run_id = p.run_id AND r.entity = $8 AND r.connection = $9
              WHERE (r.window_on = $1 OR r.run_id IS NULL AND $1 = 'updated')
                AND p.window_start < ($3 + 1)::timestamp AT TIME ZONE 'UTC' AND p.window_end > $2::timestamp AT TIME ZONE 'UTC'
              GROUP BY p.window_start, p.window_end, p.status) w
@@ -94,13 +97,15 @@ BEGIN
          CROSS JOIN LATERAL (SELECT c.first + n AS day FROM generate_series(0, c.last - c.first) n) d
          GROUP BY d.day LIMIT $4) a
       JOIN %1$s p ON p.report_id = a.newest
+     CROSS JOIN LATERAL (SELECT p.status = 'success' AND ($6 OR $7 AND p.rejected_count > 0) AS gone) g
      ORDER BY a.day$q$, report)
     USING _qb_days.window_on, coalesce(_qb_days.start_date, '-infinity'), coalesce(_qb_days.end_date, 'infinity'),
-      _qb_days.end_date - _qb_days.start_date + 1, raw._qb_day_of(now()), gone;
+      _qb_days.end_date - _qb_days.start_date + 1, raw._qb_day_of(now()), gone, rejects_gone,
+      known, _qb_days.connection;
 END
 $$;
 
--- Days that were stored in a data table that is gone, whether or not it was made again.
+-- Days that were stored in a table that is gone, whether or not it was made again.
 CREATE FUNCTION raw._qb_lost(
   entity     text,
   connection text,

@@ -142,6 +142,7 @@ DECLARE
   free int;
   preloaded boolean;
   ticks boolean := false;
+  missed text;
   secret record;
 BEGIN
   IF qb_check.connection IS NULL THEN
@@ -221,6 +222,12 @@ BEGIN
   BEGIN
     IF to_regclass('cron.job') IS NOT NULL THEN
       EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
+      -- It is called until the end of its day, and then not for a year.
+      EXECUTE $q$
+        SELECT min(j.jobname) FROM cron.job j
+         WHERE j.schedule <> '0 0 30 2 *'
+           AND (regexp_match(j.jobname, '^qbo once \w+ (\d{4}-\d\d-\d\d \d\d:\d\d) '))[1]::timestamp AT TIME ZONE 'UTC' < now() - interval '1 day'$q$
+        INTO missed;
     END IF;
   EXCEPTION
     -- Whoever may not use the schema may not even ask whether the table is there.
@@ -234,6 +241,14 @@ BEGIN
                 ELSE 'runs wait for the next call' END;
   what_to_do := CASE WHEN NOT ok THEN 'SELECT cron.schedule(''qbo tick'', ''* * * * *'', ''SELECT raw.qb_tick()''), or preload qbo_raw.' END;
   RETURN NEXT;
+
+  IF missed IS NOT NULL THEN
+    subject := 'schedule';
+    ok := false;
+    result := format('job "%s" was missed: the server was down', missed);
+    what_to_do := format('Call raw.qb_backfill if it is still wanted, and SELECT cron.unschedule(%L);', missed);
+    RETURN NEXT;
+  END IF;
 
   -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
   SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
@@ -271,23 +286,25 @@ BEGIN
   subject := 'runs';
   BEGIN
     SELECT count(*) FILTER (WHERE w.lacks) = 0,
-           format('%s ended in the last week, %s of them not whole', count(*), count(w.lacks))
-             || CASE WHEN count(w.lacks) > count(*) FILTER (WHERE w.lacks) THEN format(', %s mended since', count(*) FILTER (WHERE NOT w.lacks))
+           format('%s ended in the last week, %s of them not whole', count(*) FILTER (WHERE a.late), count(w.lacks) FILTER (WHERE a.late))
+             || CASE WHEN bool_or(a.late AND NOT w.lacks) THEN format(', %s mended since', count(*) FILTER (WHERE a.late AND NOT w.lacks))
                      ELSE '' END
+             || CASE WHEN bool_or(w.lacks AND NOT a.late) THEN format(', %s earlier', count(*) FILTER (WHERE w.lacks AND NOT a.late)) ELSE '' END
       INTO ok, result FROM raw.qb_run r
+     CROSS JOIN LATERAL (SELECT r.finished_at > now() - interval '7 days' AS late) a
      CROSS JOIN LATERAL (SELECT CASE WHEN r.status IN ('failed', 'partial', 'blocked_auth') THEN EXISTS (
          SELECT 1 FROM generate_series(0, least(r.end_date, (now() AT TIME ZONE 'UTC')::date) - r.start_date) n
            LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on, r.start_date, r.end_date) d ON d.day = r.start_date + n
           WHERE coalesce(d.status, 'failed') = 'failed'
             AND (r.windows IS NULL
                  OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u)))
-       -- All days were over, and yet QuickBooks counted more records than were stored.
-       WHEN r.source_count > r.stored_count AND r.end_date < raw._qb_day_of(r.started_at) THEN NOT EXISTS (
-         SELECT 1 FROM raw.qb_run l
-          WHERE l.run_id > r.run_id AND l.connection = r.connection AND l.entity = r.entity AND l.window_on = r.window_on
-            AND l.start_date <= r.start_date AND l.end_date >= r.end_date AND l.windows IS NULL
-            AND l.status = 'success' AND l.source_count <= l.stored_count) END AS lacks) w
-     WHERE r.connection = qb_check.connection AND r.finished_at > now() - interval '7 days';
+       -- QuickBooks counted more records than were stored: days that no later run has fetched, or one that lacks some too.
+       WHEN r.source_count > r.stored_count THEN EXISTS (
+         SELECT 1 FROM generate_series(0, least(r.end_date, raw._qb_day_of(r.started_at) - 1) - r.start_date) n
+           LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on, r.start_date, r.end_date) d ON d.day = r.start_date + n
+           LEFT JOIN raw.qb_run l ON l.run_id = d.run_id
+          WHERE coalesce(d.status, 'failed') = 'failed' OR d.run_id <= r.run_id OR l.source_count > l.stored_count) END AS lacks) w
+     WHERE r.connection = qb_check.connection AND (a.late OR r.source_count > r.stored_count);
   EXCEPTION
     WHEN OTHERS THEN
       ok := false; result := SQLERRM;

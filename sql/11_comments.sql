@@ -50,8 +50,8 @@ COMMENT ON COLUMN raw.qb_run.skipped_count IS 'Records that were stored already,
 COMMENT ON COLUMN raw.qb_run.rejected_count IS 'Records that jsonb cannot hold, kept as text in qb_rejects.';
 COMMENT ON COLUMN raw.qb_run.page_count IS 'Pages received.';
 COMMENT ON COLUMN raw.qb_run.request_count IS 'Requests that its windows cost, retries included; see qb_api_usage for all.';
-COMMENT ON COLUMN raw.qb_run.source_count IS 'Records in the range that QuickBooks counted when the run ended; NULL = not counted, as for windows that are apart.';
-COMMENT ON COLUMN raw.qb_run.stored_count IS 'Records in the range that the table held then.';
+COMMENT ON COLUMN raw.qb_run.source_count IS 'Records that QuickBooks counted when the run ended, in the days of the range that were over when it began; NULL = not counted, as for windows that are apart.';
+COMMENT ON COLUMN raw.qb_run.stored_count IS 'How many of them are stored: what the table held then, or what the run had read where that is less.';
 COMMENT ON COLUMN raw.qb_run.attempt IS 'How often a worker took the run up.';
 COMMENT ON COLUMN raw.qb_run.attempt_started_at IS 'When a worker last took it up.';
 COMMENT ON COLUMN raw.qb_run.attempt_windows IS 'Windows that were stored already then.';
@@ -198,7 +198,7 @@ COMMENT ON FUNCTION raw._qb_entity(text) IS 'The entity that a person means: cas
 COMMENT ON FUNCTION raw._qb_report_of(text, text) IS 'The report table of an entity; NULL when nothing was fetched yet.';
 COMMENT ON FUNCTION raw._qb_day_of(timestamptz) IS 'The day, UTC, that is not over at this moment; a day is over five minutes after its end.';
 COMMENT ON FUNCTION raw._qb_days(text, text, text, date, date) IS 'What the newest attempt at each day says; the base of coverage and gaps.';
-COMMENT ON FUNCTION raw._qb_lost(text, text, text) IS 'Days that were stored in a data table that was dropped or renamed, and what fetches them again.';
+COMMENT ON FUNCTION raw._qb_lost(text, text, text) IS 'Days that were stored in a table that was dropped or renamed, and what fetches them again.';
 COMMENT ON FUNCTION raw._qb_check_range(date, date) IS 'Refuses a range that ends before it begins or has no measure.';
 COMMENT ON FUNCTION raw._qb_check_page_size(int) IS 'Refuses a page size that QuickBooks does not give.';
 COMMENT ON FUNCTION raw._qb_is_utf8() IS 'Whether the client can show more than ASCII.';

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 use ureq::Agent;
 
 pub use super::shared::{Job, Task};
@@ -48,7 +49,7 @@ pub enum Message {
         spool: Spooled,
         counters: Counters,
         intuit_tid: Option<String>,
-        /// Put back where our clock is ahead of QuickBooks'.
+        /// By QuickBooks' clock, where ours is ahead.
         started_at: DateTime<Utc>,
     },
     /// A window was counted.
@@ -155,14 +156,17 @@ struct Lane {
 impl Lane {
     fn work(&self) {
         while let Some(job) = self.shared.take() {
-            let started_at = Utc::now();
+            let began = Instant::now();
             let message = catch_unwind(AssertUnwindSafe(|| {
                 point!("window@taken");
-                let message = self.window(job, started_at);
+                let message = self.window(job, began);
                 point!("window@fetched");
                 message
             }));
-            let panicked = |_| Some(Message::Failed { job, failure: panicked(), started_at });
+            let panicked = |_| {
+                let started_at = self.shared.moment(began);
+                Some(Message::Failed { job, failure: panicked(), started_at })
+            };
             match message.unwrap_or_else(panicked) {
                 Some(message) => self.tell(message),
                 None => return,
@@ -178,7 +182,7 @@ impl Lane {
     }
 
     /// Fetches one window. None: stopped.
-    fn window(&self, job: Job, started_at: DateTime<Utc>) -> Option<Message> {
+    fn window(&self, job: Job, began: Instant) -> Option<Message> {
         let context = &self.context;
         let mut machine = match job.task {
             Task::Fetch => Fetch::new(job.query, context.limits),
@@ -190,7 +194,7 @@ impl Lane {
         let mut effects: VecDeque<Effect> = machine.step(Event::Start, Utc::now(), fastrand::f64()).into();
         let failed = |failure: Failure, used: &Option<(u64, Secret)>| {
             let failure = self.redacted(failure, used);
-            Some(Message::Failed { job, failure, started_at: self.shared.put_back(started_at) })
+            Some(Message::Failed { job, failure, started_at: self.shared.moment(began) })
         };
         while let Some(effect) = effects.pop_front() {
             let event = match effect {
@@ -222,7 +226,7 @@ impl Lane {
                         Ok(spool) => spool,
                         Err(error) => return failed(no_spool(&error), &used),
                     };
-                    let started_at = self.shared.put_back(started_at);
+                    let started_at = self.shared.moment(began);
                     return Some(Message::Fetched { job, spool, counters, intuit_tid, started_at });
                 }
                 Effect::Counted(count, counters) => {

@@ -284,10 +284,11 @@ impl Shared {
         self.lock().clock_ahead
     }
 
-    /// A time of our clock, put back where it is ahead of QuickBooks': what is covered is reckoned from such times, and a day
-    /// is not over for being so here alone.
-    pub fn put_back(&self, time: DateTime<Utc>) -> DateTime<Utc> {
-        time - TimeDelta::seconds(self.clock_ahead().filter(|ahead| *ahead > UNDER_WAY).unwrap_or(0))
+    /// The time of a moment, by QuickBooks' clock where ours is ahead: what is covered is reckoned from such times, and a day
+    /// is not over for being so here alone. Our clock may have been set meanwhile, so it is read now, as for `dated`.
+    pub fn moment(&self, moment: Instant) -> DateTime<Utc> {
+        let ahead = self.clock_ahead().filter(|ahead| *ahead > UNDER_WAY).unwrap_or(0);
+        Utc::now() - moment.elapsed() - TimeDelta::seconds(ahead)
     }
 
     /// Requests sent so far.

@@ -6,7 +6,7 @@ use crate::http::thread;
 use pgrx::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::TryRecvError;
+use std::sync::mpsc::{RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 /// Why a wait ended.
@@ -98,6 +98,8 @@ pub fn call<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Opt
 pub struct Hold {
     began: Instant,
     before: [libc::sigaction; 2],
+    /// Ends the thread that ends the hold.
+    limit: Option<Sender<()>>,
 }
 
 /// Longest that a process may put off its end.
@@ -109,6 +111,11 @@ static CAME: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
 /// Whether a hold lives; of the main thread, like everything here.
 static HELD: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C-unwind" {
+    /// Whether the postmaster lives, by the pipe that ends with it. (pgrx does not bind it.)
+    fn PostmasterIsAliveInternal() -> bool;
+}
 
 extern "C" fn note(signal: libc::c_int) {
     for (end, came) in ENDS.iter().zip(&CAME) {
@@ -132,16 +139,32 @@ impl Hold {
             libc::sigaction(signal, &noted, &mut before);
             before
         });
-        let hold = Hold { began: Instant::now(), before };
-        // SAFETY: main thread. Whoever is an orphan spends nothing any more.
+        let hold = Hold { began: Instant::now(), before, limit: None };
+        // An orphan spends nothing any more: a commit that was to wait for a standby has not. A wait without a time-out would
+        // not tell: it looks at one event, which may be another.
+        // SAFETY: main thread; both have no preconditions.
         unsafe {
-            let events = (pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_TIMEOUT) as i32;
-            pg_sys::WaitLatch(std::ptr::null_mut(), events, 0, pg_sys::PG_WAIT_EXTENSION);
+            if !PostmasterIsAliveInternal() {
+                pg_sys::proc_exit(1);
+            }
         }
         take_cancel();
         pg_sys::check_for_interrupts!();
         HELD.store(true, Ordering::Relaxed);
         hold
+    }
+
+    /// From now on only PostgreSQL is waited for. A standby that commits wait for may have gone: then the hold ends by itself,
+    /// and the signals that came end the wait.
+    pub fn limit(&mut self) {
+        let (sender, receiver) = channel();
+        let (before, left) = (self.before, HOLD_MOST.saturating_sub(self.began.elapsed()));
+        let end = move || {
+            if receiver.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                let_in(&before);
+            }
+        };
+        self.limit = thread::spawn("qbo_raw hold", end).is_ok().then_some(sender);
     }
 
     /// Whether it would last longer than it may, after such a pause.
@@ -153,13 +176,19 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         HELD.store(false, Ordering::Relaxed);
-        for ((signal, before), came) in ENDS.iter().zip(&self.before).zip(&CAME) {
-            // SAFETY: the action was written when the hold began; a signal that came meanwhile comes again, to ourselves.
-            unsafe {
-                libc::sigaction(*signal, before, std::ptr::null_mut());
-                if came.swap(false, Ordering::Relaxed) {
-                    libc::kill(libc::getpid(), *signal);
-                }
+        self.limit = None;
+        let_in(&self.before);
+    }
+}
+
+/// Gives the signals back their actions; what came meanwhile comes again, to ourselves.
+fn let_in(before: &[libc::sigaction; 2]) {
+    for ((signal, before), came) in ENDS.iter().zip(before).zip(&CAME) {
+        // SAFETY: the action was written when the hold began; it may be set twice.
+        unsafe {
+            libc::sigaction(*signal, before, std::ptr::null_mut());
+            if came.swap(false, Ordering::Relaxed) {
+                libc::kill(libc::getpid(), *signal);
             }
         }
     }

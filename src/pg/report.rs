@@ -94,3 +94,16 @@ pub fn stored(tables: &Tables, run: i64) -> Result<HashSet<Window>> {
     })?;
     Ok(windows.into_iter().flatten().collect())
 }
+
+/// Records that a run has read in windows that begin before a time.
+pub fn rows_before(tables: &Tables, run: i64, end: DateTime<Utc>) -> Result<i64> {
+    let statement = Statement::on(
+        "SELECT coalesce(pg_catalog.sum(r.row_count), 0)::bigint FROM %report r
+          WHERE r.run_id OPERATOR(pg_catalog.=) $1 AND r.status OPERATOR(pg_catalog.=) 'success'
+            AND r.window_start OPERATOR(pg_catalog.<) $2",
+        &tables.target,
+    );
+    let args = [run.into(), time::to_pg(end).into()];
+    let rows = owner::run_as(tables.report_owner, || spi::read_one(&statement, &args, |row| row.need(1)))?;
+    Ok(rows.unwrap_or(0))
+}

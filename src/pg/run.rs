@@ -7,7 +7,7 @@ use crate::domain::entity::Entity;
 use crate::domain::fault::Counters;
 use crate::domain::window::{self, Range, Window, WindowOn};
 use crate::error::{Error, Result};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use pgrx::prelude::*;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub struct Run {
     pub attempt: i32,
     /// Whether any of its windows was ever stored.
     pub has_stored: bool,
+    /// When the first day began that was not over when the run did.
+    pub open_from: DateTime<Utc>,
 }
 
 /// What is added to a run when a window is stored or has failed.
@@ -142,7 +144,7 @@ pub fn load(id: i64) -> Result<Run> {
                 (SELECT pg_catalog.has_function_privilege(o.oid,
                           'raw.qb_backfill(text, date, date, int, int, text, timestamptz, text)', 'EXECUTE')
                    FROM pg_catalog.pg_roles o WHERE o.rolname OPERATOR(pg_catalog.=) r.requested_by),
-                r.windows_done OPERATOR(pg_catalog.>) 0
+                r.windows_done OPERATOR(pg_catalog.>) 0, raw._qb_day_of(r.started_at)
            FROM raw.qb_run r WHERE r.run_id OPERATOR(pg_catalog.=) $1",
     );
     let mut run = spi::read_one(&statement, &[id.into()], |row| read(id, &row))?
@@ -187,6 +189,7 @@ fn read(id: i64, row: &Row) -> Result<Run> {
         execution_date: row.get::<TimestampWithTimeZone>(7)?.and_then(time::from_pg),
         attempt: row.need(8)?,
         has_stored: row.need(11)?,
+        open_from: day(12)?.and_time(NaiveTime::MIN).and_utc(),
     })
 }
 

@@ -219,6 +219,12 @@ impl Store {
                AND (j.window_start OPERATOR(pg_catalog.<) excluded.window_start OR j.window_end OPERATOR(pg_catalog.>) excluded.window_end)",
             &self.tables.target,
         );
+        let kept = Statement::on(
+            "SELECT EXISTS (SELECT 1 FROM %rejects AS j
+                             WHERE j.connection OPERATOR(pg_catalog.=) $2 AND j.entity OPERATOR(pg_catalog.=) $3
+                               AND j.fingerprint OPERATOR(pg_catalog.=) pg_catalog.md5(coalesce($9, pg_catalog.concat_ws(' ', $5::text, $8))))",
+            &self.tables.target,
+        );
         let args = [
             attempt.run.into(),
             self.connection.as_str().into(),
@@ -230,6 +236,14 @@ impl Store {
             reject.reason.clone().into(),
             reject.raw.clone().into(),
         ];
-        owner::run_as(self.tables.rejects_owner, || spi::run(&statement, &args)).map(|_| ())
+        owner::run_as(self.tables.rejects_owner, || {
+            // One that is kept already is not written again, and one that a trigger swallows is not kept.
+            if spi::run(&statement, &args)? > 0
+                || spi::read_one(&kept, &args, |row| row.need(1))? == Some(true)
+            {
+                return Ok(());
+            }
+            Err(Error::SwallowedRows { table: self.tables.target.rejects(), rows: 1 })
+        })
     }
 }

@@ -6,6 +6,7 @@ use super::lock::{self, Lock};
 use super::owner;
 use super::spi;
 use super::statement::{Statement, Target};
+use crate::domain::entity::catalogue;
 use crate::error::{Error, Result};
 use pgrx::prelude::*;
 
@@ -18,8 +19,8 @@ pub struct Tables {
     pub rejects_owner: pg_sys::Oid,
     /// Whether the data table is new.
     pub made: bool,
-    /// Windows that an earlier table of the name held.
-    pub voided: usize,
+    /// Tables that are new though the report called windows of this entity stored in earlier ones of the name, and so many.
+    pub voided: Vec<(String, usize)>,
 }
 
 /// A column that must be there, and its type.
@@ -179,7 +180,7 @@ pub fn find(target: &Target) -> Result<Option<Tables>> {
             report_owner,
             rejects_owner,
             made: false,
-            voided: 0,
+            voided: Vec::new(),
         }),
         _ => None,
     })
@@ -192,20 +193,36 @@ pub fn ensure(target: &Target) -> Result<Tables> {
     let (data_owner, made) = ensure_one(target, &target.data(), DATA, CREATE_DATA)?;
     need_key(target, &target.data())?;
     let (report_owner, _) = ensure_one(target, &target.report(), REPORT, CREATE_REPORT)?;
-    let voided = if made { void(target, report_owner)? } else { 0 };
-    let (rejects_owner, _) = ensure_one(target, &target.rejects(), REJECTS, CREATE_REJECTS)?;
+    let (rejects_owner, rejects_made) = ensure_one(target, &target.rejects(), REJECTS, CREATE_REJECTS)?;
+    let mut voided = Vec::new();
+    if made {
+        voided.push((target.data(), void(target, report_owner, target.data(), 0)?));
+    }
+    if rejects_made {
+        voided.push((target.rejects(), void(target, report_owner, target.rejects(), 1)?));
+        // It is one table for all entities of the schema.
+        for entity in catalogue().iter().filter(|entity| entity.name != target.entity()) {
+            let other = Target::new(target.schema(), entity);
+            if let Ok(Some(owner)) = check(&other, &other.report(), REPORT) {
+                void(&other, owner, other.rejects(), 1)?;
+            }
+        }
+    }
+    voided.retain(|(_, windows)| *windows > 0);
     Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made, voided })
 }
 
-/// A report speaks of a table that is gone, dropped or renamed: what it calls covered is not in the new one.
-fn void(target: &Target, owner: pg_sys::Oid) -> Result<usize> {
+/// A report speaks of a table that is gone, dropped or renamed: what it calls covered is not in the new one. Windows with so
+/// many rejects or more; how many they were.
+fn void(target: &Target, owner: pg_sys::Oid, table: String, rejects: i64) -> Result<usize> {
     let statement = Statement::on(
         "UPDATE %report AS r SET status = 'error', error_code = $1, error_message = $2
-          WHERE r.status OPERATOR(pg_catalog.=) 'success'",
+          WHERE r.status OPERATOR(pg_catalog.=) 'success' AND r.rejected_count OPERATOR(pg_catalog.>=) $3",
         target,
     );
-    let lost = Error::TableMade { table: target.data() };
-    owner::run_as(owner, || spi::run(&statement, &[lost.code().into(), lost.to_string().into()]))
+    let lost = Error::TableMade { table };
+    let args = [lost.code().into(), lost.to_string().into(), rejects.into()];
+    owner::run_as(owner, || spi::run(&statement, &args))
 }
 
 /// The role that statements on the table run as, and whether the table had to be made.

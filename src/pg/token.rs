@@ -95,8 +95,9 @@ impl Keeper {
                     let answer = self.post(&client, &refresh);
                     point!("token@heard");
                     unsaved = matches!(answer, TokenAnswer::Granted(_));
-                    if !unsaved {
-                        hold = None;
+                    hold = hold.filter(|_| unsaved);
+                    if let Some(hold) = &mut hold {
+                        hold.limit();
                     }
                     Ok(Event::Answered(answer))
                 }

@@ -190,10 +190,11 @@ impl Work {
                         Err(error) => return Ok(Err(error)),
                         Ok(tables) => tables,
                     };
-                    let made = tables.made;
+                    let lost = tables.voided.first().map(|(table, _)| table.clone());
+                    let lost = lost.or_else(|| tables.made.then(|| target.data()));
                     self.store = Store::new(tables, &self.connection.name);
-                    if made {
-                        self.lose(Error::TableMade { table: target.data() })?;
+                    if let Some(table) = lost {
+                        self.lose(Error::TableMade { table })?;
                     } else if self.pause(pause)? {
                         return Ok(Err(Error::cancelled()));
                     }

@@ -35,12 +35,10 @@ impl Work {
         let todo: Vec<Window> =
             run.windows.iter().copied().filter(|window| !stored.contains(window)).collect();
         let done = run.windows.len() - todo.len();
-        if tables.voided > 0 {
-            let lost = Error::TableMade { table: target.data() };
-            raise::warning(
-                format!("qbo_raw: run {id}: {lost}, {} windows", tables.voided),
-                lost.hint().as_deref(),
-            );
+        for (table, windows) in &tables.voided {
+            let lost = Error::TableMade { table: table.clone() };
+            let text = format!("qbo_raw: run {id}: {lost}, {windows} windows");
+            raise::warning(text, lost.hint().as_deref());
         }
         spi::transaction(|| run::has_stored(id, done))?;
         let at_once = guc::fetch_threads();

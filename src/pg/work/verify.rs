@@ -8,7 +8,7 @@ use crate::domain::window::Window;
 use crate::error::Result;
 use crate::http::pool::{Job, Task};
 use crate::pg::usage::{self, Outcome};
-use crate::pg::{guc, held, latch, raise, run, spi};
+use crate::pg::{guc, held, latch, raise, report, run, spi};
 
 /// What is known of the count at the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,15 @@ impl Work {
         }
     }
 
-    /// The range of the run. None where its windows are apart: one COUNT(*) cannot leave out what lies between them, and
-    /// that is nothing this run was to fetch.
+    /// The range of the run, as far as its days were over when it began: what is saved while it reads is not missing. None where
+    /// there is no such day, or its windows are apart: one COUNT(*) cannot leave out what lies between them, and that is
+    /// nothing this run was to fetch.
     fn whole(&self) -> Option<Window> {
         let windows = &self.run.windows;
         let touch = windows.windows(2).all(|pair| matches!(pair, [a, b] if a.end == b.start));
         let (first, last) = (windows.first()?, windows.last()?);
-        touch.then_some(Window { start: first.start, end: last.end })
+        let end = last.end.min(self.run.open_from);
+        (touch && first.start < end).then_some(Window { start: first.start, end })
     }
 
     /// Hears the answer.
@@ -109,11 +111,17 @@ impl Work {
         }
     }
 
-    /// Records of the range in the table.
+    /// Records of the range in the table, or what the run has read of it if that is less: the table keeps what QuickBooks has
+    /// deleted, which would make up for as many that did not come.
     fn held(&self, whole: Window) -> Result<Option<i64>> {
         let (tables, name) = (self.store.tables(), self.connection.name.as_str());
-        match spi::interruptible(|| held::count(tables, name, &[whole], self.run.on)) {
-            Ok(counts) => Ok(Some(counts.first().copied().unwrap_or(0))),
+        let count = || {
+            let held = held::count(tables, name, &[whole], self.run.on)?;
+            let read = report::rows_before(tables, self.run.id, whole.end)?;
+            Ok(held.first().copied().unwrap_or(0).min(read))
+        };
+        match spi::interruptible(count) {
+            Ok(count) => Ok(Some(count)),
             Err(error) => {
                 let text = format!("qbo_raw: run {} could not count what it stored: {error}", self.run.id);
                 raise::log(guc::log_level(), text);
@@ -134,7 +142,7 @@ impl Work {
         }
         let (run, entity) = (self.run.id, self.run.entity.name);
         let text = format!(
-            "qbo_raw: run {run} of {entity}: QuickBooks counts {source} records in the range, the table holds {stored}"
+            "qbo_raw: run {run} of {entity}: QuickBooks counts {source} records in the range, {stored} of them are stored"
         );
         let hint = format!(
             "SELECT * FROM raw.qb_verify('{entity}', '{}', '{}', window_on => '{}', connection => '{}') names the windows that differ.",

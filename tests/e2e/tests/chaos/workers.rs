@@ -1,7 +1,7 @@
-//! That there are workers enough, and no more than have a place.
+//! That there are workers enough, no more than have a place, and that one whose server is gone does no harm.
 
 use crate::stage::STRUCK;
-use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, Sim, When};
 
 /// An errand holds the connection while it asks; whoever queues a run then leaves it to the errand to send a worker.
@@ -54,4 +54,24 @@ fn no_worker_is_sent_for_whom_there_is_no_place() {
     db.sim.release();
     assert_eq!((db.ended(first).as_str(), db.ended(second).as_str()), ("success", "success"));
     assert_eq!(db.of_run(second, "worker_pid"), worker.to_string());
+}
+
+/// The standby that takes over has the old token. A signal for the latch can hide the end of the postmaster from a look at it.
+#[test]
+fn an_orphan_spends_no_token() {
+    let server = Server::private(STRUCK);
+    let db = Database::on(&server, Options::default());
+    db.sim.expire_access_tokens();
+    server.arm("token@announced", 0);
+    let run = db.queue("items");
+    let worker = server.wait_held("token@announced", seconds(20));
+    let asked = db.sim.token_requests();
+    server.kill(server.postmaster());
+    signal(worker, libc::SIGURG);
+    server.release();
+    wait_until("the worker ends", seconds(20), || !is_alive(worker));
+    assert_eq!(db.sim.token_requests(), asked);
+    wait_until("the server starts", seconds(30), || server.try_start());
+    db.exec("SELECT raw.qb_tick()");
+    assert_eq!(db.ended(run), "success");
 }

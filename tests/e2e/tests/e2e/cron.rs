@@ -133,4 +133,10 @@ fn a_trigger_that_was_missed_says_so_and_does_not_fire_in_another_year() {
     let hours = schedule.split(' ').nth(1).unwrap_or_default();
     assert!(hours.ends_with("-23") && schedule.split(' ').count() == 5, "{schedule}");
     assert_eq!(db.value(&fire("now() - interval '2 hours'")), "1");
+    // And for the rest of the day: then the doctor is the one to say so.
+    let doctor = "SELECT result FROM raw.qb_check() WHERE subject = 'schedule' AND NOT ok";
+    assert!(db.rows(doctor).is_empty());
+    db.exec("UPDATE cron.job SET jobname = replace(jobname, to_char(now(), ' YYYY-'), ' 2024-') WHERE jobname LIKE 'qbo once %'");
+    let missed = db.value("SELECT jobname FROM cron.job WHERE jobname LIKE 'qbo once %'");
+    assert_eq!(db.rows(doctor), [[format!("job \"{missed}\" was missed: the server was down")]]);
 }

@@ -4,7 +4,7 @@
 use crate::hazards::HALF_STORED;
 use crate::launcher::{PRELOADED, hold_back, let_go, slow, stored};
 use qbo_e2e::{Database, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
-use qbo_sim::{Options, TokenMode};
+use qbo_sim::{Fault, Options, TokenMode, When};
 
 /// How often each kind of promotion is done.
 fn rounds() -> usize {
@@ -69,6 +69,25 @@ enum Waits {
     Nobody,
 }
 
+/// Commits wait for the standby while it lives: what comes after a test that failed must not.
+struct Synchronous<'a>(&'a Server);
+
+impl Drop for Synchronous<'_> {
+    fn drop(&mut self) {
+        for text in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
+            let _ = self.0.connect("postgres", "postgres").and_then(|mut client| client.batch_execute(text));
+        }
+    }
+}
+
+fn synchronous<'a>(db: &Database, primary: &'a Server) -> Synchronous<'a> {
+    primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    primary.sql("postgres", "SELECT pg_reload_conf()");
+    let state = "SELECT sync_state FROM pg_stat_replication";
+    wait_until("the standby is synchronous", seconds(30), || db.value(state) == "sync");
+    Synchronous(primary)
+}
+
 /// Whether the receiver of a standby waits for more to come.
 const WAITS: &str = "SELECT count(*) FILTER (WHERE wait_event = 'WalReceiverMain') > 0 FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
 
@@ -96,12 +115,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         let tokens = if waits == Waits::Nobody { TokenMode::Lazy } else { TokenMode::Strict };
         let db = Database::on(&primary, Options { tokens, ..slow() });
         let standby = Server::standby(&primary, "");
-        if waits != Waits::Nobody {
-            primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
-            primary.sql("postgres", "SELECT pg_reload_conf()");
-            let state = "SELECT sync_state FROM pg_stat_replication";
-            wait_until("the standby is synchronous", seconds(30), || db.value(state) == "sync");
-        }
+        let _synchronous = (waits != Waits::Nobody).then(|| synchronous(&db, &primary));
         if waits == Waits::StandbyForTokens {
             db.set("synchronous_commit", "local");
         }
@@ -157,4 +171,34 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         assert_eq!(there(&format!("SELECT count(*) FROM raw.qb_gaps('invoices', {RANGE})")), ["0"]);
         assert_eq!(there("SELECT refresh_token FROM raw.qb_config"), [db.sim.credentials().3], "{waits:?}");
     }
+}
+
+/// A standby that commits wait for may go just when a token was spent.
+#[test]
+fn a_token_that_waits_for_a_standby_does_not_keep_the_worker_from_ending() {
+    let primary = Server::private("");
+    let db = Database::on(&primary, Options { tokens: TokenMode::Strict, ..Options::default() });
+    let standby = Server::standby(&primary, "");
+    let _synchronous = synchronous(&db, &primary);
+    let there =
+        |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
+    db.sim.expire_access_tokens();
+    db.sim.fault(When::Token, Fault::Stall(seconds(60)));
+    let asked = db.sim.token_requests();
+    let run = db.queue("items");
+    wait_until("the token is being spent", seconds(30), || db.sim.token_requests() > asked);
+    let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
+    deafen(receiver, || there(WAITS) == ["t"]);
+    let worker = db.worker();
+    db.sim.clear_faults();
+    db.sim.release();
+    let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
+    wait_until("it waits for the standby", seconds(30), || db.value(&held) == "t");
+    db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+    let took = wait_until("it ends", seconds(30), || !is_alive(worker));
+    assert!(took < seconds(20), "{took:?}");
+    signal(receiver, libc::SIGCONT);
+    assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), db.sim.credentials().3);
+    db.exec("SELECT raw.qb_tick()");
+    assert_eq!(db.ended(run), "success");
 }

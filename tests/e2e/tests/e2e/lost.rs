@@ -8,6 +8,9 @@ fn company() -> Database<'static> {
     Database::with(Options { counts: vec![("Invoice".to_owned(), 300)], ..Options::default() })
 }
 
+/// The day that still goes on.
+const TODAY: &str = "raw._qb_day_of(now())";
+
 const GAPS: &str = "SELECT coalesce(sum(days), 0) FROM raw.qb_gaps('invoices', '2025-07-01', '2025-09-30')";
 
 /// The hint for a table with other columns says to rename it.
@@ -66,20 +69,24 @@ fn a_report_of_another_database_is_nobodys_at_a_second_attempt_either() {
     db.check_reports("invoices", next);
 }
 
+/// From now on some records of the company cannot be delivered: each is the first of its day, in the order in which pages are
+/// asked for.
+fn poison(db: &Database, records: u32) {
+    let time = "(payload #>> '{MetaData,LastUpdatedTime}')::timestamptz AT TIME ZONE 'UTC'";
+    let first = format!(
+        "SELECT DISTINCT ON (({time})::date) id FROM raw.qb_invoices ORDER BY ({time})::date, {time}, id::int LIMIT {records}"
+    );
+    for id in db.rows(&first).concat() {
+        db.sim.fault(When::Record("Invoice".to_owned(), id), Fault::named("4002").unwrap());
+    }
+}
+
 /// What QuickBooks cannot deliver has no Id to be told apart by.
 #[test]
 fn two_records_that_cannot_be_delivered_are_two() {
     let db = company();
     db.backfill("invoices");
-    // The first of its day, in the order in which pages are asked for.
-    let time = "(payload #>> '{MetaData,LastUpdatedTime}')::timestamptz AT TIME ZONE 'UTC'";
-    let first = format!(
-        "SELECT DISTINCT ON (({time})::date) id FROM raw.qb_invoices ORDER BY ({time})::date, {time}, id::int LIMIT 2"
-    );
-    let ids = db.rows(&first).concat();
-    for id in &ids {
-        db.sim.fault(When::Record("Invoice".to_owned(), id.clone()), Fault::named("4002").unwrap());
-    }
+    poison(&db, 2);
     db.exec("TRUNCATE raw.qb_invoices");
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     assert_eq!(db.ended(run), "success", "{}", db.of_run(run, "error_message"));
@@ -89,6 +96,80 @@ fn two_records_that_cannot_be_delivered_are_two() {
     // Once more is not one more.
     db.ended(db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)")));
     assert_eq!(db.rows(kept), [["2", "2"]]);
+}
+
+/// Rejects are nowhere else, and their table is one for all entities.
+#[test]
+fn rejects_whose_table_is_gone_are_not_covered() {
+    let db = company();
+    db.backfill("invoices");
+    poison(&db, 2);
+    db.exec("TRUNCATE raw.qb_invoices");
+    db.ended(db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)")));
+    db.exec("DROP TABLE raw.qb_rejects");
+    let gaps = "SELECT reason, sum(days) FROM raw.qb_gaps('invoices', '2025-07-01', '2025-09-30') GROUP BY 1";
+    assert_eq!(db.rows(gaps), [["failed: table_gone", "2"]]);
+    let said = "2 days of invoices were stored in a table that is gone";
+    let doctor = "SELECT result FROM raw.qb_check() WHERE subject = 'tables' AND NOT ok";
+    assert_eq!(db.rows(doctor), [[said]]);
+    // Another entity makes it again.
+    db.backfill("items");
+    assert_eq!(db.rows(gaps), [["failed: table_made_again", "2"]]);
+    assert_eq!(db.rows(doctor), [[said]]);
+    db.ended(db.number("SELECT raw.qb_retry_failed('invoices')"));
+    assert_eq!(db.value("SELECT count(*) FROM raw.qb_rejects"), "2");
+    assert!(db.rows(gaps).is_empty() && db.rows(doctor).is_empty());
+
+    // In the middle of a run as well.
+    db.set("qbo_raw.fetch_threads", "1");
+    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-".to_owned()), Fault::Stall(seconds(60)));
+    let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
+    wait_until("the rejects are met", seconds(30), || db.of_run(run, "rejected_count") == "2");
+    db.exec("DROP TABLE raw.qb_rejects");
+    db.sim.clear_faults();
+    poison(&db, 60);
+    db.sim.release();
+    assert_eq!(db.ended(run), "partial");
+    let said = "table_made_again: table qb_rejects was gone and is made again: what was stored in it before is not there";
+    assert_eq!(db.of_run(run, "error_code || ': ' || error_message"), said);
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    assert!(db.number("SELECT count(*) FROM raw.qb_rejects WHERE window_start < '2025-08-01'") >= 2);
+    assert!(db.rows(gaps).is_empty(), "{:?}", db.rows(gaps));
+}
+
+#[test]
+fn a_reject_that_a_trigger_takes_away_is_not_stored() {
+    let db = company();
+    db.backfill("invoices");
+    poison(&db, 1);
+    db.exec(
+        "TRUNCATE raw.qb_invoices;
+         CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER t BEFORE INSERT ON raw.qb_rejects FOR EACH ROW EXECUTE FUNCTION public.f()",
+    );
+    let run = db.queue("invoices");
+    assert_eq!(db.ended(run), "partial");
+    assert_eq!(db.of_run(run, "error_code || ' ' || windows_failed"), "rows_skipped_by_target 1");
+    db.exec("DROP TRIGGER t ON raw.qb_rejects");
+    db.exec(&format!("SELECT raw.qb_resume({run})"));
+    assert_eq!(db.ended(run), "success");
+    // One that is kept already is not written again.
+    db.backfill("invoices");
+    assert_eq!(db.value("SELECT count(*) FROM raw.qb_rejects"), "1");
+}
+
+/// Numbers of runs begin at 1 in every database.
+#[test]
+fn a_report_of_another_database_is_not_taken_for_what_a_run_of_that_number_asked_for() {
+    let db = company();
+    db.backfill("invoices");
+    let days = "SELECT count(*) FROM raw._qb_days('invoices', 'default', ";
+    let other = db.number(&format!("SELECT raw.qb_backfill('items', {RANGE}, window_on => 'created')"));
+    db.ended(other);
+    db.exec(&format!("UPDATE raw.backfill_report_invoices SET run_id = {other}"));
+    assert_eq!(db.number(&format!("{days} 'created')")), 0);
+    assert_eq!(db.number(&format!("{days} 'updated')")), 92);
 }
 
 #[test]
@@ -156,11 +237,31 @@ fn a_window_that_a_live_run_gave_up_is_not_said_to_be_done() {
 #[test]
 fn the_doctor_sees_what_a_run_counted() {
     let db = company();
-    let run = db.backfill("invoices");
     let ok = "SELECT ok FROM raw.qb_check() WHERE subject = 'runs'";
+    // As every night: to a day that still goes on, of which nobody knows yet how much there will be.
+    let nightly = format!("SELECT raw.qb_backfill('invoices', '2025-07-01', {TODAY}, 31)");
+    db.sim.insert("Invoice").unwrap();
+    let run = db.number(&nightly);
+    assert_eq!(db.ended(run), "success");
+    assert_eq!(db.of_run(run, "row_count || ' ' || source_count || ' ' || stored_count"), "301 300 300");
     assert_eq!(db.value(ok), "t");
-    db.exec(&format!("UPDATE raw.qb_run SET source_count = stored_count + 1 WHERE run_id = {run}"));
+    let lose = format!("UPDATE raw.qb_run SET source_count = stored_count + 1 WHERE run_id = {run}");
+    db.exec(&lose);
     assert_eq!(db.value(ok), "f");
-    db.ended(db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 31)")));
+    db.exec(&format!("UPDATE raw.qb_run SET finished_at = now() - interval '1 year' WHERE run_id = {run}"));
+    assert_eq!(db.value(ok), "f", "nothing else would ever say so");
+    // It is mended by whatever fetches all of its days again.
+    db.ended(db.number("SELECT raw.qb_backfill('invoices', '2025-07-01', '2025-08-15', 31)"));
+    assert_eq!(db.value(ok), "f");
+    let rest = db.number(&format!("SELECT raw.qb_backfill('invoices', '2025-08-16', {TODAY}, 31)"));
+    db.ended(rest);
     assert_eq!(db.value(ok), "t");
+    // But not by one that lacks some too.
+    db.exec(&format!("UPDATE raw.qb_run SET source_count = stored_count + 1 WHERE run_id = {rest}"));
+    assert_eq!(db.value(ok), "f");
+
+    // Of today alone there is nothing to count.
+    let today = db.number(&format!("SELECT raw.qb_backfill('items', {TODAY}, {TODAY})"));
+    assert_eq!(db.ended(today), "success");
+    assert_eq!(db.of_run(today, "source_count"), "");
 }
