@@ -162,7 +162,7 @@ BEGIN
   result := CASE WHEN pg_is_in_recovery() THEN 'a standby' WHEN ok THEN 'PostgreSQL ' || current_setting('server_version')
                 ELSE 'qbo_raw.enabled is off' END;
   what_to_do := CASE WHEN pg_is_in_recovery() THEN 'Runs work on the primary; after a promotion here too.'
-                     WHEN NOT ok THEN 'ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a copy of production.' END;
+                     WHEN NOT ok THEN 'ALTER SYSTEM RESET qbo_raw.enabled; SELECT pg_reload_conf(); but not in a copy of production.' END;
   RETURN NEXT;
 
   SELECT w.free, w.launcher INTO free, preloaded FROM raw._qb_workers() w;
@@ -298,12 +298,11 @@ BEGIN
           WHERE coalesce(d.status, 'failed') = 'failed'
             AND (r.windows IS NULL
                  OR EXISTS (SELECT 1 FROM unnest(r.windows) u WHERE (r.start_date + n)::timestamp AT TIME ZONE 'UTC' <@ u)))
-       -- QuickBooks counted more records than were stored: days that no later run has fetched, or one that lacks some too.
+       -- QuickBooks counted more records than were stored, and not all days were fetched again since.
        WHEN r.source_count > r.stored_count THEN EXISTS (
          SELECT 1 FROM generate_series(0, least(r.end_date, raw._qb_day_of(r.started_at) - 1) - r.start_date) n
            LEFT JOIN raw._qb_days(r.entity, r.connection, r.window_on, r.start_date, r.end_date) d ON d.day = r.start_date + n
-           LEFT JOIN raw.qb_run l ON l.run_id = d.run_id
-          WHERE coalesce(d.status, 'failed') = 'failed' OR d.run_id <= r.run_id OR l.source_count > l.stored_count) END AS lacks) w
+          WHERE coalesce(d.status, 'failed') = 'failed' OR d.run_id <= r.run_id) END AS lacks) w
      WHERE r.connection = qb_check.connection AND (a.late OR r.source_count > r.stored_count);
   EXCEPTION
     WHEN OTHERS THEN

@@ -47,7 +47,7 @@ COMMENT ON COLUMN raw.qb_run.row_count IS 'Records received: inserted + updated 
 COMMENT ON COLUMN raw.qb_run.inserted_count IS 'Records that were new.';
 COMMENT ON COLUMN raw.qb_run.updated_count IS 'Records that had changed.';
 COMMENT ON COLUMN raw.qb_run.skipped_count IS 'Records that were stored already, the same or newer.';
-COMMENT ON COLUMN raw.qb_run.rejected_count IS 'Records that jsonb cannot hold, kept as text in qb_rejects.';
+COMMENT ON COLUMN raw.qb_run.rejected_count IS 'Records that jsonb cannot hold, or that QuickBooks could not deliver: in qb_rejects.';
 COMMENT ON COLUMN raw.qb_run.page_count IS 'Pages received.';
 COMMENT ON COLUMN raw.qb_run.request_count IS 'Requests that its windows cost, retries included; see qb_api_usage for all.';
 COMMENT ON COLUMN raw.qb_run.source_count IS 'Records that QuickBooks counted when the run ended, in the days of the range that were over when it began; NULL = not counted, as for windows that are apart.';
@@ -150,11 +150,11 @@ COMMENT ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) IS
 COMMENT ON FUNCTION raw.qb_backfill(text, date, date, int, int, text, timestamptz, text) IS
 'Queues a run and returns its id at once; the work starts when the caller commits. The same live run asked for again returns the id of the one that exists. A connection that has to be authorized again is a WARNING. Errors: 22004 a NULL, 22023 an argument out of its range, 55000 no credentials, switched off, or the same run is being cancelled, 25006 a read-only transaction or server.';
 COMMENT ON PROCEDURE raw.qb_wait(bigint, interval) IS
-'Waits for a run and shows its progress in NOTICEs; NULL, from a call that had nothing to do, is not waited for. Ends with an error if the run failed (38000), was cancelled (57014) or is blocked by its credentials (28000), or when the timeout is over (57014). Other errors: 22023 a run that does not exist, 25001 inside a transaction block.';
+'Waits for a run and shows its progress in NOTICEs; NULL, from a call that had nothing to do, is not waited for. Ends with an error if the run failed (38000), was cancelled (57014) or is blocked by its credentials (28000), or when the timeout is over (57014). Other errors: 22023 a run that does not exist, 25001 inside a transaction block, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_cancel(bigint) IS
 'Ends a run within a second of the commit, wherever it is; windows already stored stay. Returns what was done. Errors: 22004 a NULL, 22023 a run that does not exist, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_tick() IS
-'Starts a worker for every connection that has a queued or orphaned run and nobody working on it, as many as qbo_raw.max_workers has room for. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
+'Starts a worker for every connection that has a queued or orphaned run, or a refresh token that nobody uses, and nobody working on it, as many as qbo_raw.max_workers has room for. Returns how many are to start at commit. For pg_cron. Switched off it starts none, with a NOTICE. Errors: 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw._qb_wait_may() IS 'Refuses a transaction block; call qb_wait instead.';
 COMMENT ON FUNCTION raw._qb_wait_look(bigint, timestamptz, interval, text) IS 'One look of qb_wait at a run; call qb_wait instead.';
 COMMENT ON FUNCTION raw._qb_catalogue() IS 'The entities behind the view qb_entities.';
@@ -162,7 +162,7 @@ COMMENT ON FUNCTION raw._qb_bar(bigint, bigint, int) IS 'Draws a progress bar, i
 COMMENT ON FUNCTION raw._qb_instant(text) IS 'Reads a time as QuickBooks writes it; NULL when it is none.';
 COMMENT ON FUNCTION raw._qb_config_guard() IS 'Trigger of qb_config: checks the form of the values without printing them, and starts a new token generation when a person writes new credentials.';
 COMMENT ON FUNCTION raw.qb_resume(bigint) IS
-'Goes on with a run that ended before it was whole: only the windows without a success. A run that is alive or whole is left as it is, with a NOTICE. Returns the run''s id. Errors: 22004 a NULL, 22023 a run that does not exist, 55000 a run that is being cancelled, or no credentials, 25006 a read-only transaction or server.';
+'Goes on with a run that ended before it was whole: only the windows without a success. A run that is alive or whole is left as it is, with a NOTICE. Returns the run''s id. Errors: 22004 a NULL, 22023 a run that does not exist, 55000 a run that is being cancelled, no credentials, or switched off, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_backfill_windows(text, tstzrange[], int, text, text) IS
 'Queues a run for exactly these windows and returns its id; those that a live run is at are left to it. Errors: 22004 a NULL, 22023 an argument out of its range, or windows that overlap or are not [from, to), 55000 no credentials or switched off, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_retry_failed(text, int, text, text) IS
@@ -174,19 +174,19 @@ COMMENT ON FUNCTION raw.qb_fill_gaps(text, date, date, int, int, text, text) IS
 COMMENT ON FUNCTION raw.qb_coverage(text, date, date, text, text) IS
 'Draws a calendar of what is covered: a line a month, a mark a day, by the newest attempt at each day (UTC). In ASCII where the client''s encoding asks for it: # covered, x failed, ~ in part, . missing. Errors: 22004 a NULL, 22023 an argument out of its range.';
 COMMENT ON FUNCTION raw.qb_verify(text, date, date, int, text, text) IS
-'Asks QuickBooks for COUNT(*) of each window and puts it beside what the table holds. A window that was fetched whole and lacks records is a WARNING. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
+'Asks QuickBooks for COUNT(*) of each window and puts it beside what the table holds. A window that was fetched whole and lacks records is a WARNING. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials or switched off, 55006 while a run works on the connection; what QuickBooks says.';
 COMMENT ON FUNCTION raw.qb_plan(text, date, date, int, int, text, text) IS
-'A dry run: COUNT(*) of each window, and the requests that fetching it will cost; in NOTICEs the sum, the minutes and the budget. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials, 55006 while a run works on the connection; what QuickBooks says.';
+'A dry run: COUNT(*) of each window, and the requests that fetching it will cost; in NOTICEs the sum, the minutes and the budget. Each window costs a request. Errors: 22004 a NULL, 22023 an argument out of its range, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 no credentials or switched off, 55006 while a run works on the connection; what QuickBooks says.';
 COMMENT ON FUNCTION raw.qb_check(text) IS
 'A doctor: one row a check, whether it is well, and what to do if not. Renews the token if it has run out, and sends one query. Before the first connection it says so in a row. Errors: 22004 a NULL, 22023 a connection that is not among those there are.';
 COMMENT ON FUNCTION raw.qb_authorize_url(text, text) IS
-'Returns the address of Intuit''s page where the administrator of a company consents; good for an hour, once. Errors: 22004 a NULL, 22023 a redirect_uri that is neither https nor this machine or a connection that does not exist, 55000 no client id or secret, 25006 a read-only transaction or server.';
+'Returns the address of Intuit''s page where the administrator of a company consents; good for an hour, once. Errors: 22004 a NULL, 22023 a redirect_uri that is neither https nor this machine or a connection that does not exist, 55000 no client id or secret, or switched off, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw.qb_authorize(text) IS
 'Takes the address that the browser was sent back to, checks its state, redeems its code and stores realm and tokens, at once and for good, even if the caller rolls back. Errors: 22004 a NULL, 28000 with what is wrong, 25006 a read-only transaction or server, 08006 the worker ended without an answer, 53400 no worker slot is free, 55000 switched off. The address holds a secret and is never repeated.';
 COMMENT ON FUNCTION raw.qb_disconnect(text) IS
 'Gives the authorization of a connection back to Intuit and forgets its tokens; tables stay. Errors: 22004 a NULL, 25006 a read-only transaction or server, 22023 a connection that does not exist, 08006 Intuit does not answer: then nothing is changed, 53400 no worker slot is free, 55000 no client id or secret, or switched off.';
 COMMENT ON FUNCTION raw.qb_schedule_once(timestamptz, text, date, date, int, int, text, timestamptz, text) IS
-'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; then the job gets a day that never comes, 30 February, and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, or what qb_backfill would refuse then, 55000 no pg_cron in this database.';
+'Has pg_cron call qb_backfill once, at a time up to 360 days ahead, and wait for the run; then the job gets a day that never comes, 30 February, and stays as evidence. Returns the job''s id. Asked for again it is the same job. Errors: 22004 a NULL, 22023 a time that is over or too far, or what qb_backfill would refuse then, 42501 no right on the schema cron, 55000 no pg_cron in this database.';
 COMMENT ON FUNCTION raw.qb_purge_reports(interval) IS
 'Deletes report rows older than that which say nothing any more about what is covered, and runs that no row speaks of. Returns how many. Errors: 22004 a NULL, 22023 less than a day, 25006 a read-only transaction or server.';
 COMMENT ON FUNCTION raw._qb_count(text, date, date, int, text, text, boolean) IS 'COUNT(*) of each window in QuickBooks and in the table; call qb_verify or qb_plan instead.';

@@ -234,7 +234,7 @@ impl Error {
             }
             Error::UnknownRun { .. } => LAST_RUNS.to_owned(),
             Error::Disabled => {
-                "ALTER SYSTEM SET qbo_raw.enabled = on; SELECT pg_reload_conf(); but not in a restored copy of production: it \
+                "ALTER SYSTEM RESET qbo_raw.enabled; SELECT pg_reload_conf(); or take the line out of postgresql.conf; but not in a restored copy of production: it \
                  would renew, and so take away, production's token."
                     .to_owned()
             }
@@ -281,11 +281,11 @@ impl Error {
             }
             Error::NoKey { name } => format!("ALTER TABLE {name} ADD PRIMARY KEY (id);"),
             Error::WorkerLost { .. } => {
-                "The server log says how. Short of memory, a smaller qbo_raw.max_body_size or page_size helps; then resume the run."
+                "The server log says how. Short of memory: a smaller qbo_raw.max_body_size, then raw.qb_resume(run_id); or a new run with a smaller page_size."
                     .to_owned()
             }
             Error::TableMade { .. } => {
-                "SELECT raw.qb_resume(run_id) fetches again what the run had stored, raw.qb_retry_failed(entity) all of it."
+                "SELECT raw.qb_retry_failed(entity) fetches again all that it held; a run that is not whole goes on with raw.qb_resume(run_id)."
                     .to_owned()
             }
             Error::Fetch(failure) => return failure.hint.clone(),

@@ -43,6 +43,7 @@ pub fn count(tables: &Tables, connection: &str, windows: &[Window], on: WindowOn
     let args = [starts.clone().into(), ends.clone().into(), field.into(), filter.into()];
     let rows = owner::run_as(tables.data_owner, || spi::read(&statement, &args, |row| row.need::<i64>(1)))?;
 
+    let Some(rejects_owner) = tables.rejects_owner else { return Ok(rows) };
     let rejects = Statement::on(
         "SELECT (SELECT pg_catalog.count(*) FROM %rejects AS j
                   WHERE j.connection OPERATOR(pg_catalog.=) $3 AND j.entity OPERATOR(pg_catalog.=) $4
@@ -52,7 +53,6 @@ pub fn count(tables: &Tables, connection: &str, windows: &[Window], on: WindowOn
         &tables.target,
     );
     let args = [starts.into(), ends.into(), connection.into(), tables.target.entity().into()];
-    let rejects =
-        owner::run_as(tables.rejects_owner, || spi::read(&rejects, &args, |row| row.need::<i64>(1)))?;
+    let rejects = owner::run_as(rejects_owner, || spi::read(&rejects, &args, |row| row.need::<i64>(1)))?;
     Ok(rows.iter().zip(rejects).map(|(rows, rejects)| rows + rejects).collect())
 }

@@ -236,7 +236,9 @@ impl Store {
             reject.reason.clone().into(),
             reject.raw.clone().into(),
         ];
-        owner::run_as(self.tables.rejects_owner, || {
+        // Without the table the statement says so.
+        let owner = self.tables.rejects_owner.unwrap_or(self.tables.data_owner);
+        owner::run_as(owner, || {
             // One that is kept already is not written again, and one that a trigger swallows is not kept.
             if spi::run(&statement, &args)? > 0
                 || spi::read_one(&kept, &args, |row| row.need(1))? == Some(true)

@@ -16,7 +16,8 @@ pub struct Tables {
     pub target: Target,
     pub data_owner: pg_sys::Oid,
     pub report_owner: pg_sys::Oid,
-    pub rejects_owner: pg_sys::Oid,
+    /// None: their table is gone.
+    pub rejects_owner: Option<pg_sys::Oid>,
     /// Whether the data table is new.
     pub made: bool,
     /// Tables that are new though the report called windows of this entity stored in earlier ones of the name, and so many.
@@ -168,13 +169,13 @@ const CREATE_REJECTS: &[&str] = &[
     "COMMENT ON COLUMN %rejects.fingerprint IS 'The same reject is kept once.'",
 ];
 
-/// The three tables, where they exist and can be used; None: they were not made yet. Errors: as for `ensure`.
+/// The tables, where they exist and can be used; None: they were not made yet. Errors: as for `ensure`.
 pub fn find(target: &Target) -> Result<Option<Tables>> {
     let data = check(target, &target.data(), DATA)?;
     let report = check(target, &target.report(), REPORT)?;
-    let rejects = check(target, &target.rejects(), REJECTS)?;
-    Ok(match (data, report, rejects) {
-        (Some(data_owner), Some(report_owner), Some(rejects_owner)) => Some(Tables {
+    let rejects_owner = check(target, &target.rejects(), REJECTS)?;
+    Ok(match (data, report) {
+        (Some(data_owner), Some(report_owner)) => Some(Tables {
             target: target.clone(),
             data_owner,
             report_owner,
@@ -209,6 +210,7 @@ pub fn ensure(target: &Target) -> Result<Tables> {
         }
     }
     voided.retain(|(_, windows)| *windows > 0);
+    let rejects_owner = Some(rejects_owner);
     Ok(Tables { target: target.clone(), data_owner, report_owner, rejects_owner, made, voided })
 }
 
