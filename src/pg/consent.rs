@@ -130,7 +130,8 @@ fn redeem(connection: &Connection, code: &str, redirect_uri: &str) -> TokenAnswe
 }
 
 /// Stores a grant; a lock or a full disk may pass. Who is told to end meanwhile is held back for some seconds only.
-fn save(connection: &Connection, realm: &str, grant: &Grant, hold: Hold) -> Result<()> {
+fn save(connection: &Connection, realm: &str, grant: &Grant, mut hold: Hold) -> Result<()> {
+    hold.limit();
     let mut hold = Some(hold);
     let until = Instant::now() + SAVE_WAIT;
     loop {

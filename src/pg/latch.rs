@@ -102,6 +102,9 @@ pub struct Hold {
     limit: Option<Sender<()>>,
 }
 
+/// Time to store what was asked for, however long the answer took.
+const SAVE_LEAST: Duration = Duration::from_secs(3);
+
 /// Longest that a process may put off its end.
 const HOLD_MOST: Duration = Duration::from_secs(10);
 
@@ -158,7 +161,7 @@ impl Hold {
     /// and the signals that came end the wait.
     pub fn limit(&mut self) {
         let (sender, receiver) = channel();
-        let (before, left) = (self.before, HOLD_MOST.saturating_sub(self.began.elapsed()));
+        let (before, left) = (self.before, HOLD_MOST.saturating_sub(self.began.elapsed()).max(SAVE_LEAST));
         let end = move || {
             if receiver.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
                 let_in(&before);
