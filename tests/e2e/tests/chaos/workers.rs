@@ -65,12 +65,12 @@ fn an_orphan_spends_no_token() {
     server.arm("token@announced", 0);
     let run = db.queue("items");
     let worker = server.wait_held("token@announced", seconds(20));
-    let asked = db.sim.token_requests();
+    let asked = db.sim.token_calls();
     server.kill(server.postmaster());
     signal(worker, libc::SIGURG);
     server.release();
     wait_until("the worker ends", seconds(20), || !is_alive(worker));
-    assert_eq!(db.sim.token_requests(), asked);
+    assert_eq!(db.sim.token_calls(), asked);
     wait_until("the server starts", seconds(30), || server.try_start());
     db.exec("SELECT raw.qb_tick()");
     assert_eq!(db.ended(run), "success");

@@ -184,9 +184,9 @@ fn a_token_that_waits_for_a_standby_does_not_keep_the_worker_from_ending() {
         |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
     db.sim.expire_access_tokens();
     db.sim.fault(When::Token, Fault::Stall(seconds(60)));
-    let asked = db.sim.token_requests();
+    let asked = db.sim.token_calls();
     let run = db.queue("items");
-    wait_until("the token is being spent", seconds(30), || db.sim.token_requests() > asked);
+    wait_until("the token is being spent", seconds(30), || db.sim.token_calls() > asked);
     let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
     deafen(receiver, || there(WAITS) == ["t"]);
     let worker = db.worker();
