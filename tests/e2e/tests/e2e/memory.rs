@@ -18,6 +18,7 @@ fn a_large_window_takes_no_more_memory_than_a_small_one() {
     db.sim.fault_times(When::Nth(1), Fault::Stall(seconds(60)), 1);
     let run = db.number("SELECT raw.qb_backfill('invoices', '2025-07-01', '2025-09-30', 100, 1000)");
     let worker = db.worker();
+    wait_until("it asks", seconds(30), || db.sim.request_count() > 0);
     db.sim.release();
     let mut most = 0;
     wait_until("the run ends", seconds(120), || {
