@@ -236,7 +236,7 @@ EXCEPTION
     END IF;
     RAISE EXCEPTION 'another connection already has this realm'
       USING ERRCODE = 'unique_violation',
-            HINT = 'A company is connected once in a database; see raw.qb_secrets for the connections that exist.';
+            HINT = 'A company is connected once in a database; see raw.qb_connections for those that exist.';
 END
 $$;
 REVOKE ALL ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) FROM PUBLIC;

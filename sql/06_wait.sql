@@ -67,14 +67,13 @@ BEGIN
       run.updated_count, run.skipped_count, run.rejected_count;
     IF run.source_count > run.stored_count AND run.status = 'success' THEN
       RAISE WARNING 'QuickBooks counts % records in the range, % of them are stored', run.source_count, run.stored_count
-        USING HINT = format('SELECT * FROM raw.qb_verify(%L, %L, %L, window_on => %L, connection => %L); names the windows that differ.',
+        USING HINT = format('SELECT raw.qb_backfill(%L, %L, %L, window_on => %L, connection => %L); fetches it again, raw.qb_verify counts window by window.',
                             run.entity, run.start_date, run.end_date, run.window_on, run.connection);
     END IF;
     BEGIN
       SELECT * INTO lost FROM raw._qb_lost(run.entity, run.connection, run.window_on);
       IF lost.cure IS NOT NULL THEN
-        RAISE WARNING '% % of % were stored in a table that is gone', lost.days, CASE lost.days WHEN 1 THEN 'day' ELSE 'days' END, run.entity
-          USING HINT = lost.cure || ' fetches them again.';
+        RAISE WARNING '%', lost.message USING HINT = lost.cure || ' fetches them again.';
       END IF;
     EXCEPTION
       -- Of a report that cannot be read the run says what is wrong, and so does the doctor.

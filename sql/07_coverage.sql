@@ -110,16 +110,22 @@ CREATE FUNCTION raw._qb_lost(
   entity     text,
   connection text,
   window_on  text,
-  OUT days int,
-  OUT cure text                                 -- what fetches them again; NULL: nothing is lost
+  OUT message text,                             -- how many
+  OUT cure text                                 -- what fetches them again; both NULL: nothing is lost
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  days int;
 BEGIN
   SELECT count(*) INTO days FROM raw._qb_days(_qb_lost.entity, _qb_lost.connection, _qb_lost.window_on, NULL::date, NULL::date) d
    WHERE d.lost;
-  cure := CASE WHEN days > 0 THEN format('SELECT raw.qb_retry_failed(%L%s%s);', raw._qb_entity(_qb_lost.entity),
-    CASE WHEN _qb_lost.window_on <> 'updated' THEN format(', window_on => %L', _qb_lost.window_on) END,
-    CASE WHEN _qb_lost.connection <> 'default' THEN format(', connection => %L', _qb_lost.connection) END) END;
+  IF days > 0 THEN
+    message := format('%s %s of %s were stored in a table that is gone', days, CASE days WHEN 1 THEN 'day' ELSE 'days' END,
+                      raw._qb_entity(_qb_lost.entity));
+    cure := format('SELECT raw.qb_retry_failed(%L%s%s);', raw._qb_entity(_qb_lost.entity),
+                   CASE WHEN _qb_lost.window_on <> 'updated' THEN format(', window_on => %L', _qb_lost.window_on) END,
+                   CASE WHEN _qb_lost.connection <> 'default' THEN format(', connection => %L', _qb_lost.connection) END);
+  END IF;
 END
 $$;
 

@@ -108,7 +108,7 @@ BEGIN
   RAISE NOTICE '% of % requests of this month are spent', spent, coalesce(known.monthly_budget::text, 'unlimited');
   IF known.monthly_budget < spent + cost THEN
     RAISE WARNING 'the run would pass the budget of the month' USING
-      HINT = 'It would end as partial and go on next month with raw.qb_resume. A larger page_size costs fewer requests.';
+      HINT = 'It would stop with budget_spent, and raw.qb_resume goes on next month. A larger page_size costs fewer requests.';
   END IF;
 END
 $$;
@@ -185,7 +185,7 @@ BEGIN
   ok := coalesce((SELECT has_schema_privilege('qbo_raw_owner', n.oid, 'USAGE') FROM pg_namespace n
                    WHERE n.nspname = known.target_schema), false);
   result := known.target_schema;
-  what_to_do := CASE WHEN NOT ok THEN format('CREATE SCHEMA IF NOT EXISTS %I; GRANT USAGE ON SCHEMA %1$I TO qbo_raw_owner;', known.target_schema) END;
+  what_to_do := CASE WHEN NOT ok THEN format('CREATE SCHEMA IF NOT EXISTS %I; GRANT USAGE ON SCHEMA %1$I TO qbo_raw_owner, qbo_raw_operator, qbo_raw_reader;', known.target_schema) END;
   RETURN NEXT;
 
   subject := 'credentials';
@@ -222,11 +222,12 @@ BEGIN
   BEGIN
     IF to_regclass('cron.job') IS NOT NULL THEN
       EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
-      -- It is called until the end of its day, and then not for a year.
+      -- It is called until the end of its day, and then not for a year. Compared as text: a name can hold what is no time.
       EXECUTE $q$
         SELECT min(j.jobname) FROM cron.job j
          WHERE j.schedule <> '0 0 30 2 *'
-           AND (regexp_match(j.jobname, '^qbo once \w+ (\d{4}-\d\d-\d\d \d\d:\d\d) '))[1]::timestamp AT TIME ZONE 'UTC' < now() - interval '1 day'$q$
+           AND (regexp_match(j.jobname, '^qbo once \w+ (\d{4}-\d\d-\d\d \d\d:\d\d) '))[1] COLLATE "C"
+               < to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')$q$
         INTO missed;
     END IF;
   EXCEPTION
@@ -265,8 +266,7 @@ BEGIN
   ok := false;
   BEGIN
     FOR result, what_to_do IN
-      SELECT format('%s %s of %s were stored in a table that is gone', l.days, CASE l.days WHEN 1 THEN 'day' ELSE 'days' END, e.entity),
-             l.cure
+      SELECT l.message, l.cure
         FROM raw.qb_entities e
        CROSS JOIN unnest(ARRAY['updated', 'created']) w
        CROSS JOIN LATERAL raw._qb_lost(e.entity, qb_check.connection, w) l

@@ -145,7 +145,7 @@ impl Work {
             "qbo_raw: run {run} of {entity}: QuickBooks counts {source} records in the range, {stored} of them are stored"
         );
         let hint = format!(
-            "SELECT * FROM raw.qb_verify('{entity}', '{}', '{}', window_on => '{}', connection => '{}') names the windows that differ.",
+            "SELECT raw.qb_backfill('{entity}', '{}', '{}', window_on => '{}', connection => '{}'); fetches it again, raw.qb_verify counts window by window.",
             whole.start.date_naive(),
             (whole.end - chrono::TimeDelta::seconds(1)).date_naive(),
             self.run.on.as_str(),

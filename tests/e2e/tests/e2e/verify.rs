@@ -54,6 +54,20 @@ fn a_run_counts_its_range_at_the_end() {
         "{heard:?}"
     );
     assert_eq!(verdicts(&db), [["07-01", "1", "0", "missing"], ["07-08", "0", "1", "changed since"]]);
+    // Both warnings, the worker's and that of the wait, name the call that mends it.
+    let log = db.log();
+    let hints: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("HINT:  ")?.1.split_once(" fetches it again"))
+        .map(|(call, _)| call)
+        .collect();
+    assert_eq!(hints.len(), 2, "{hints:?}");
+    for call in hints {
+        db.exec("DELETE FROM raw.qb_invoices WHERE payload #>> '{MetaData,LastUpdatedTime}' LIKE '2025-07-02T10:00:00%'");
+        let run = db.number(call.trim_end_matches(';'));
+        assert_eq!(db.ended(run), "success");
+        assert_eq!(verdicts(&db), [["07-08", "0", "1", "changed since"]], "{call}");
+    }
 }
 
 #[test]
