@@ -91,9 +91,19 @@ fn synchronous<'a>(db: &Database, primary: &'a Server) -> Synchronous<'a> {
 /// Whether the receiver of a standby waits for more to come.
 const WAITS: &str = "SELECT count(*) FILTER (WHERE wait_event = 'WalReceiverMain') > 0 FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
 
+/// A receiver that is stopped. A test that fails lets it go on: others may wait for the standby.
+struct Deaf(i32);
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        signal(self.0, libc::SIGCONT);
+    }
+}
+
 /// Stops a receiver where it waits. Stopped while it reads, it would read all that has come before it heard that it is to
 /// end.
-fn deafen(receiver: i32, waits: impl Fn() -> bool) {
+fn deafen(receiver: i32, waits: impl Fn() -> bool) -> Deaf {
+    let deaf = Deaf(receiver);
     let is_stopped =
         || std::fs::read_to_string(format!("/proc/{receiver}/stat")).is_ok_and(|stat| stat.contains(") T "));
     wait_until("the receiver is stopped where it waits", seconds(30), || {
@@ -105,6 +115,7 @@ fn deafen(receiver: i32, waits: impl Fn() -> bool) {
         }
         found
     });
+    deaf
 }
 
 #[test]
@@ -127,7 +138,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
 
         // From here on the standby hears nothing.
         let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
-        deafen(receiver, || there(WAITS) == ["t"]);
+        let deaf = deafen(receiver, || there(WAITS) == ["t"]);
         let (done, worker) = (db.number("SELECT windows_done FROM raw.qb_run"), db.worker());
         // Also when the last days have been reached: those that were asked for are answered then.
         let more = || {
@@ -148,7 +159,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
         wait_until("its worker is gone", seconds(30), || !is_alive(worker));
         // It ends before it reads what is still on its way.
         signal(receiver, libc::SIGTERM);
-        signal(receiver, libc::SIGCONT);
+        drop(deaf);
         let_go(&db);
         wait_until("the receiver is gone", seconds(30), || !is_alive(receiver));
         standby.promote();
@@ -173,7 +184,7 @@ fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_stand
     }
 }
 
-/// A standby that commits wait for may go just when a token was spent.
+/// A standby that commits wait for may go just when a token was spent, or a consent.
 #[test]
 fn a_token_that_waits_for_a_standby_does_not_keep_the_worker_from_ending() {
     let primary = Server::private("");
@@ -182,23 +193,44 @@ fn a_token_that_waits_for_a_standby_does_not_keep_the_worker_from_ending() {
     let _synchronous = synchronous(&db, &primary);
     let there =
         |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
+    let spends = |worker: &dyn Fn() -> i32| {
+        let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
+        let deaf = deafen(receiver, || there(WAITS) == ["t"]);
+        let worker = worker();
+        db.sim.clear_faults();
+        db.sim.release();
+        let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
+        wait_until("it waits for the standby", seconds(30), || db.value(&held) == "t");
+        db.exec(&format!("SELECT pg_terminate_backend({worker})"));
+        let took = wait_until("it ends", seconds(30), || !is_alive(worker));
+        assert!(took < seconds(20), "{took:?}");
+        drop(deaf);
+        assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), db.sim.credentials().3);
+    };
+
+    let callback = db.consent("default");
+    let asked = stalled(&db);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // What became of it nobody can tell the caller.
+            let _ = db.client().execute("SELECT raw.qb_authorize($1)", &[&callback]);
+        });
+        wait_until("the code is being spent", seconds(30), || db.sim.token_calls() > asked);
+        let errand = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'qbo_raw errand'";
+        spends(&|| db.number(errand) as i32);
+    });
+
     db.sim.expire_access_tokens();
-    db.sim.fault(When::Token, Fault::Stall(seconds(60)));
-    let asked = db.sim.token_calls();
+    let asked = stalled(&db);
     let run = db.queue("items");
     wait_until("the token is being spent", seconds(30), || db.sim.token_calls() > asked);
-    let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
-    deafen(receiver, || there(WAITS) == ["t"]);
-    let worker = db.worker();
-    db.sim.clear_faults();
-    db.sim.release();
-    let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
-    wait_until("it waits for the standby", seconds(30), || db.value(&held) == "t");
-    db.exec(&format!("SELECT pg_terminate_backend({worker})"));
-    let took = wait_until("it ends", seconds(30), || !is_alive(worker));
-    assert!(took < seconds(20), "{took:?}");
-    signal(receiver, libc::SIGCONT);
-    assert_eq!(db.value("SELECT refresh_token FROM raw.qb_config"), db.sim.credentials().3);
+    spends(&|| db.worker());
     db.exec("SELECT raw.qb_tick()");
     assert_eq!(db.ended(run), "success");
+}
+
+/// Token calls are held back from now on; how many there were before.
+fn stalled(db: &Database) -> u64 {
+    db.sim.fault(When::Token, Fault::Stall(seconds(60)));
+    db.sim.token_calls()
 }
