@@ -11,6 +11,7 @@ mod calendar;
 mod companies;
 mod cron;
 mod disk;
+mod doctor;
 mod escalation;
 mod failover;
 mod faults;

@@ -1,9 +1,9 @@
-//! Asking without loading: verification, the dry run, the doctor, and what all of it costs.
+//! Asking without loading: verification, the dry run, and what all of it costs.
 
-use qbo_e2e::{Database, RANGE, Server, seconds, wait_until};
+use qbo_e2e::{Database, RANGE, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 
-fn company() -> Database<'static> {
+pub(crate) fn company() -> Database<'static> {
     Database::with(Options { counts: vec![("Invoice".to_owned(), 300)], ..Options::default() })
 }
 
@@ -207,26 +207,6 @@ fn a_plan_says_what_a_run_will_cost_and_the_run_costs_that() {
 }
 
 #[test]
-fn the_doctor_knows_what_was_mended() {
-    let db = company();
-    let runs = "SELECT ok, result FROM raw.qb_check() WHERE subject = 'runs'";
-    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-08-".to_owned()), Fault::named("4001").unwrap());
-    let run = db.queue("invoices");
-    assert_eq!(db.ended(run), "partial");
-    db.exec("INSERT INTO raw.qb_run SELECT (jsonb_populate_record(r, '{\"run_id\": 1000, \"status\": \"blocked_auth\",
-               \"start_date\": \"2025-06-01\", \"windows\": [\"[2025-08-05Z,2025-08-12Z)\"]}')).* FROM raw.qb_run r");
-    wait_until("the worker left", seconds(30), || !db.has_worker());
-    assert_eq!(db.rows(runs), [["f", "2 ended in the last week, 2 of them not whole"]]);
-    db.sim.clear_faults();
-    db.exec("CALL raw.qb_wait(raw.qb_backfill_windows('invoices', ARRAY[tstzrange('2025-08-05Z', '2025-08-12Z')]))");
-    wait_until("the worker left", seconds(30), || !db.has_worker());
-    assert_eq!(db.rows(runs), [["f", "3 ended in the last week, 2 of them not whole, 1 mended since"]]);
-    db.exec("CALL raw.qb_wait(raw.qb_retry_failed('invoices'))");
-    wait_until("the worker left", seconds(30), || !db.has_worker());
-    assert_eq!(db.rows(runs), [["t", "4 ended in the last week, 2 of them not whole, 2 mended since"]]);
-}
-
-#[test]
 fn the_budget_of_the_month_is_kept() {
     let db = company();
     db.exec("UPDATE raw.qb_config SET monthly_budget = 20");
@@ -350,48 +330,6 @@ fn a_question_waits_for_the_moment_that_a_connection_is_still_held() {
         holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
         assert_eq!(asking.join().unwrap().len(), 1);
     });
-}
-
-#[test]
-fn the_doctor_finds_what_is_wrong() {
-    let server = Server::private("max_worker_processes = 8");
-    let db = Database::on(&server, Options::default());
-    let wrong = |db: &Database| db.rows("SELECT subject, what_to_do <> '' FROM raw.qb_check() WHERE NOT ok");
-    assert_eq!(wrong(&db), [["after a restart", "t"]], "neither preloaded nor a tick");
-    assert_eq!(
-        db.rows("SELECT subject FROM raw.qb_check()").concat(),
-        [
-            "server",
-            "worker slots",
-            "schema",
-            "credentials",
-            "token",
-            "query",
-            "clock",
-            "after a restart",
-            "runs"
-        ]
-    );
-    db.sim.fault(When::Always, Fault::named("403").unwrap());
-    assert_eq!(wrong(&db), [["query", "t"], ["after a restart", "t"]]);
-    db.sim.clear_faults();
-    db.exec("REVOKE USAGE ON SCHEMA raw FROM qbo_raw_owner, qbo_raw_reader");
-    assert_eq!(wrong(&db)[0], ["schema", "t"]);
-    db.exec("GRANT USAGE ON SCHEMA raw TO qbo_raw_owner, qbo_raw_reader");
-    db.sim.revoke_tokens();
-    db.sim.expire_access_tokens();
-    db.exec("UPDATE raw.qb_config SET access_token = NULL, access_expires_at = NULL");
-    assert_eq!(wrong(&db)[0], ["token", "t"]);
-    assert_eq!(wrong(&db)[0], ["credentials", "t"], "now it is known");
-    db.exec("UPDATE raw.qb_config SET refresh_token = NULL");
-    assert_eq!(
-        db.rows("SELECT result FROM raw.qb_check() WHERE subject = 'credentials'"),
-        [["not set: refresh_token"]]
-    );
-    assert_eq!(db.refused("SELECT * FROM raw.qb_check('nobody')").sqlstate, "22023");
-    let off =
-        Database::on(&server, Options { clock_skew: chrono::TimeDelta::minutes(10), ..Options::default() });
-    assert_eq!(wrong(&off)[0], ["clock", "t"]);
 }
 
 /// A record that was rejected in a long window is rejected in a short one too: fetching again cures what the count says.
