@@ -8,7 +8,7 @@ DO $$
 DECLARE
   schema_owner pg_catalog.name;
   trusted boolean;
-  stranger pg_catalog.name;
+  stranger pg_catalog.text;
 BEGIN
   IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
     RAISE EXCEPTION 'qbo_raw needs a database with encoding UTF8, this one has %', pg_catalog.getdatabaseencoding()
@@ -28,17 +28,31 @@ BEGIN
             HINT = 'Look at what is in it, then ALTER SCHEMA raw OWNER TO a superuser, or rename it.';
   END IF;
 
-  SELECT coalesce(g.rolname, 'PUBLIC') INTO stranger
+  -- A function beside ours, with other types of arguments, could be the one that a call finds. (qbo_raw_owner loses the right
+  -- below.)
+  SELECT coalesce(pg_catalog.quote_ident(g.rolname), 'PUBLIC') INTO stranger
     FROM pg_catalog.pg_namespace n
    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
     LEFT JOIN pg_catalog.pg_roles g ON g.oid OPERATOR(pg_catalog.=) a.grantee
    WHERE n.nspname OPERATOR(pg_catalog.=) 'raw' AND a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
-     AND a.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+     AND g.rolsuper IS NOT TRUE AND (g.rolname OPERATOR(pg_catalog.=) 'qbo_raw_owner') IS NOT TRUE
    LIMIT 1;
-  IF stranger IS NOT NULL THEN
-    RAISE EXCEPTION 'every role may create objects in schema "raw"'
+  IF FOUND THEN
+    RAISE EXCEPTION '% may create objects in schema "raw"', stranger
       USING ERRCODE = 'insufficient_privilege',
-            HINT = 'REVOKE CREATE ON SCHEMA raw FROM PUBLIC first.';
+            HINT = pg_catalog.format('REVOKE CREATE ON SCHEMA raw FROM %s first; others load into a schema of their own.', stranger);
+  END IF;
+
+  SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text INTO stranger
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+    JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) p.proowner
+   WHERE n.nspname OPERATOR(pg_catalog.=) 'raw' AND NOT o.rolsuper
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'function % belongs to somebody who is no superuser', stranger
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = pg_catalog.format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', stranger);
   END IF;
 END
 $$;

@@ -125,7 +125,11 @@ BEGIN
           OR NEW.realm_id IS DISTINCT FROM OLD.realm_id
           OR NEW.environment IS DISTINCT FROM OLD.environment) THEN
     NEW.token_generation := OLD.token_generation + 1;
-    NEW.auth_state := CASE WHEN NEW.refresh_token IS NULL THEN 'needs_reauth' ELSE 'ok' END;
+    -- A new secret makes no token good that Intuit rejected; the client that it was given to may.
+    NEW.auth_state := CASE WHEN NEW.refresh_token IS NULL THEN 'needs_reauth'
+                           WHEN NEW.auth_state = 'needs_reauth' AND (NEW.refresh_token, NEW.client_id, NEW.environment)
+                                IS NOT DISTINCT FROM (OLD.refresh_token, OLD.client_id, OLD.environment) THEN 'needs_reauth'
+                           ELSE 'ok' END;
     NEW.access_token := NULL;
     NEW.access_expires_at := NULL;
     IF NEW.refresh_token IS DISTINCT FROM OLD.refresh_token THEN
@@ -193,6 +197,13 @@ BEGIN
     RAISE EXCEPTION 'the target schema belongs to "%"', schema_owner
       USING ERRCODE = 'insufficient_privilege',
             HINT = 'Choose a schema that belongs to a superuser, to the owner of the database or to qbo_raw_owner.';
+  END IF;
+  -- Its owner lets nobody in but whom he wants to: who was only lent this function cannot open it to operators and readers.
+  IF schema_owner NOT IN ('qbo_raw_owner', session_user) AND schema <> 'raw' AND schema IS DISTINCT FROM known.target_schema
+     AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user) THEN
+    RAISE EXCEPTION 'the target schema belongs to "%"', schema_owner
+      USING ERRCODE = 'insufficient_privilege',
+            HINT = 'Leave target_schema out to have one made, or let a superuser connect the company.';
   END IF;
 
   INSERT INTO raw.qb_config AS c (connection, realm_id, environment, client_id, client_secret, refresh_token, target_schema)

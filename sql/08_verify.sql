@@ -221,11 +221,11 @@ BEGIN
 
   BEGIN
     IF to_regclass('cron.job') IS NOT NULL THEN
-      EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.command LIKE ''%qb_tick%'')' INTO ticks;
+      EXECUTE 'SELECT EXISTS (SELECT 1 FROM cron.job j WHERE j.active AND j.database = current_database() AND j.command LIKE ''%qb_tick%'')' INTO ticks;
       -- It is called until the end of its day, and then not for a year. Compared as text: a name can hold what is no time.
       EXECUTE $q$
         SELECT min(j.jobname) FROM cron.job j
-         WHERE j.schedule <> '0 0 30 2 *'
+         WHERE j.schedule <> '0 0 30 2 *' AND j.database = current_database()
            AND (regexp_match(j.jobname, '^qbo once \w+ (\d{4}-\d\d-\d\d \d\d:\d\d) '))[1] COLLATE "C"
                < to_char((now() - interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')$q$
         INTO missed;

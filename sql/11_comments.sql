@@ -146,7 +146,7 @@ COMMENT ON COLUMN raw._qb_live_windows.window_on IS 'updated or created.';
 COMMENT ON COLUMN raw._qb_live_windows.spans IS 'Times its windows cover.';
 
 COMMENT ON FUNCTION raw.qb_connect(text, text, text, text, text, text, name) IS
-'Sets up a connection, or changes what is given: a NULL leaves it as it is. Without a refresh token the company is authorized with qb_authorize_url. Returns a line that says what was set, without secrets. Errors: 22004 a value that is wanted, 22023 a value that does not have its form, 42501 a target schema of a stranger, 23505 a realm or schema of another connection, 55000 a connection that has loaded another company, or has its tables in another schema.';
+'Sets up a connection, or changes what is given: a NULL leaves it as it is. Without a refresh token the company is authorized with qb_authorize_url. Returns a line that says what was set, without secrets. Errors: 22004 a value that is wanted, 22023 a value that does not have its form, 42501 a target schema of a stranger, or a superuser''s that the caller may not choose, 23505 a realm or schema of another connection, 55000 a connection that has loaded another company, or has its tables in another schema.';
 COMMENT ON FUNCTION raw.qb_backfill(text, date, date, int, int, text, timestamptz, text) IS
 'Queues a run and returns its id at once; the work starts when the caller commits. The same live run asked for again returns the id of the one that exists. A connection that has to be authorized again is a WARNING. Errors: 22004 a NULL, 22023 an argument out of its range, 55000 no credentials, switched off, or the same run is being cancelled, 25006 a read-only transaction or server.';
 COMMENT ON PROCEDURE raw.qb_wait(bigint, interval) IS

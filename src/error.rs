@@ -252,7 +252,9 @@ impl Error {
             Error::NoErrandSlot => {
                 "Raise max_worker_processes, or try it again when another worker has ended.".to_owned()
             }
-            Error::NoAnswer => "The server's log says why. Nothing is lost; try it again.".to_owned(),
+            Error::NoAnswer => {
+                "The server's log says why. Try it again; a consent with a new URL of raw.qb_authorize_url.".to_owned()
+            },
             Error::Busy { run_id: Some(run_id), .. } => {
                 format!("Run {run_id} is at it; wait with CALL raw.qb_wait({run_id}); and try it again.")
             }
@@ -265,7 +267,7 @@ impl Error {
                 "Its tokens are as they were. Try it again, or disconnect the app in QuickBooks itself.".to_owned()
             }
             Error::NotPermitted { role } => {
-                format!("GRANT qbo_raw_operator TO {role}, or queue the run as another role.")
+                format!("GRANT qbo_raw_operator TO {}; or queue the run as another role.", quoted(role))
             }
             Error::NoThread(_) => {
                 "Raise the limit of processes of the server's user, or of its service; then resume the run.".to_owned()
@@ -274,12 +276,14 @@ impl Error {
             Error::NotATable { .. } => "Rename what is there; the extension makes a table of this name.".to_owned(),
             Error::ForeignTable { name, .. } => format!("ALTER TABLE {name} OWNER TO qbo_raw_owner;"),
             Error::MissingColumn { name, column, wanted } => {
-                format!("ALTER TABLE {name} ADD COLUMN {column} {wanted}, or rename the table to have a new one made.")
+                // Nothing else would number the rows to come.
+                let numbered = if *column == "report_id" { " GENERATED ALWAYS AS IDENTITY" } else { "" };
+                format!("ALTER TABLE {name} ADD COLUMN {column} {wanted}{numbered}; or rename the table to have a new one made.")
             }
             Error::WrongColumn { wanted, .. } => {
                 format!("It must be {wanted}; change it, or rename the table to have a new one made.")
             }
-            Error::NoKey { name } => format!("ALTER TABLE {name} ADD PRIMARY KEY (id);"),
+            Error::NoKey { name } => format!("CREATE UNIQUE INDEX ON {name} (id);"),
             Error::WorkerLost { .. } => {
                 "The server log says how. Short of memory: a smaller qbo_raw.max_body_size, then raw.qb_resume(run_id); or a new run with a smaller page_size."
                     .to_owned()
@@ -339,6 +343,11 @@ impl Error {
             _ => Retry::Never,
         }
     }
+}
+
+/// A name as SQL takes it.
+fn quoted(name: &str) -> String {
+    ["\"", &name.replace('"', "\"\""), "\""].concat()
 }
 
 const LAST_RUNS: &str = "SELECT run_id, entity, status FROM raw.qb_run ORDER BY run_id DESC LIMIT 10;";

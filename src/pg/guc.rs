@@ -74,7 +74,7 @@ pub fn define() {
     int(
         c"qbo_raw.retry_delay",
         c"Wait before the first repetition; it doubles each time.",
-        c"A Retry-After of QuickBooks is obeyed instead.",
+        c"A longer Retry-After of QuickBooks is obeyed instead.",
         &RETRY_DELAY,
         (1, 600_000),
         GucFlags::UNIT_MS,

@@ -42,6 +42,11 @@ impl Target {
     pub fn rejects(&self) -> String {
         "qb_rejects".to_owned()
     }
+
+    /// A table with its schema, quoted where need be.
+    pub fn qualified(&self, table: &str) -> String {
+        quote_qualified_identifier(self.schema.as_str(), table)
+    }
 }
 
 /// A statement that `spi` accepts.
@@ -57,11 +62,10 @@ impl Statement {
     /// A statement in which `%data`, `%report` and `%rejects` stand for the tables of `target`, `%schema` for their schema.
     /// What was filled in is not looked at again: a schema may be called like a placeholder.
     pub fn on(template: &'static str, target: &Target) -> Self {
-        let table = |table: String| quote_qualified_identifier(target.schema.as_str(), table.as_str());
         let names = [
-            ("data", table(target.data())),
-            ("report", table(target.report())),
-            ("rejects", table(target.rejects())),
+            ("data", target.qualified(&target.data())),
+            ("report", target.qualified(&target.report())),
+            ("rejects", target.qualified(&target.rejects())),
             ("schema", quote_identifier(target.schema.as_str())),
         ];
         let mut pieces = template.split('%');

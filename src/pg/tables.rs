@@ -285,7 +285,7 @@ fn check(target: &Target, table: &str, columns: &[Column]) -> Result<Option<pg_s
         ))
     })?;
     let Some((relation, kind, owner, owner_name, trusted)) = found else { return Ok(None) };
-    let name = [target.schema(), ".", table].concat();
+    let name = target.qualified(table);
     if kind != "r" && kind != "p" {
         return Err(Error::NotATable { name });
     }
@@ -327,7 +327,7 @@ fn need_key(target: &Target, table: &str) -> Result<()> {
     );
     match spi::read_one(&statement, &[target.schema().into(), table.into()], |_| Ok(()))? {
         Some(()) => Ok(()),
-        None => Err(Error::NoKey { name: [target.schema(), ".", table].concat() }),
+        None => Err(Error::NoKey { name: target.qualified(table) }),
     }
 }
 

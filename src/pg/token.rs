@@ -87,7 +87,8 @@ impl Keeper {
                         Ok(Event::Intended)
                     });
                     point!("token@announced");
-                    intended
+                    // A cancel ends the wait of a commit for a standby, not the commit: the token is not spent for who gave up.
+                    intended.and_then(|event| if given_up()? { Err(Error::cancelled()) } else { Ok(event) })
                 }
                 Step::Post(refresh) => {
                     hold = Some(Hold::begin());

@@ -29,4 +29,5 @@ install -m 644 "$script" "$extension/qbo_raw--$VERSION.sql"
 for upgrade in sql/qbo_raw--*--*.sql; do
   [ ! -e "$upgrade" ] || install -m 644 "$upgrade" "$extension/"
 done
-install -m 644 sql/adopt.sql "$extension/qbo_raw_adopt.sql"
+cat sql/adopt/[0-9]*.sql > "$script"
+install -m 644 "$script" "$extension/qbo_raw_adopt.sql"

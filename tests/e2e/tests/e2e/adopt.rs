@@ -1,12 +1,13 @@
-//! Coming from an earlier pipeline: its tables, as such pipelines made them, are adopted by sql/adopt.sql and filled on.
+//! Coming from an earlier pipeline: its tables, as such pipelines made them, are adopted by the script that is installed, and filled on.
 
 use qbo_e2e::Database;
 use std::process::Output;
 
 /// The script on the database; what it printed, `table|what`.
 pub fn adopt(db: &Database, settings: &[&str]) -> (bool, Vec<String>, String) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql/adopt.sql");
-    let mut args = vec!["-X", "-A", "-t", "-d", &db.name, "-f", script];
+    let share = String::from_utf8(db.server.run("pg_config", &["--sharedir"]).stdout).unwrap();
+    let script = format!("{}/extension/qbo_raw_adopt.sql", share.trim());
+    let mut args = vec!["-X", "-A", "-t", "-d", &db.name, "-f", &script];
     for setting in settings {
         args.extend(["-v", setting]);
     }
@@ -16,7 +17,7 @@ pub fn adopt(db: &Database, settings: &[&str]) -> (bool, Vec<String>, String) {
 }
 
 /// A database in which only an earlier pipeline has worked, as the role `mage` that owns it, in another time zone than UTC.
-fn left_by_a_pipeline(ddl: &str) -> Database<'static> {
+pub fn left_by_a_pipeline(ddl: &str) -> Database<'static> {
     let db = Database::new();
     db.exec(
         "DROP EXTENSION qbo_raw;
@@ -31,7 +32,7 @@ fn left_by_a_pipeline(ddl: &str) -> Database<'static> {
 }
 
 /// Puts records of the company, in the version it has now, into the first columns of a table.
-fn load(db: &Database, table: &str, qbo: &str, cast: &str, share: usize, rest: &str) {
+pub fn load(db: &Database, table: &str, qbo: &str, cast: &str, share: usize, rest: &str) {
     let mut client = db.client_as("mage");
     let insert = format!(
         "INSERT INTO raw.{table} SELECT r.id, r.payload::{cast}, {rest} FROM unnest($1::text[], $2::text[]) AS r (id, payload)"

@@ -32,6 +32,7 @@ const TRAP: &str = "
       END $$;
     CREATE FUNCTION evil.spy(how text, x anyelement) RETURNS anyelement LANGUAGE plpgsql IMMUTABLE AS
       $$ BEGIN PERFORM evil.act(how); RETURN x; END $$;
+    CREATE FUNCTION evil.sign(x int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT evil.spy('sign', x) $$;
     CREATE FUNCTION evil.take() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN PERFORM evil.act(TG_NAME); RETURN coalesce(NEW, OLD); END $$;
     CREATE FUNCTION evil.note() RETURNS trigger LANGUAGE plpgsql AS
@@ -67,20 +68,42 @@ const WAYS: &[(&str, &str)] = &[
         "report trigger",
         "CREATE TRIGGER \"report trigger\" AFTER UPDATE ON raw.backfill_report_invoices FOR EACH STATEMENT EXECUTE FUNCTION evil.take()",
     ),
-    ("check", "ALTER TABLE raw.qb_invoices ADD CHECK (evil.spy('check', id) IS NOT NULL) NOT VALID"),
     (
         "generated column",
         // With a trigger before it, every generated column is worked out anew.
         "ALTER TABLE raw.qb_invoices ADD COLUMN g int GENERATED ALWAYS AS (evil.spy('generated column', 1)) STORED;
          CREATE TRIGGER r BEFORE UPDATE ON raw.qb_invoices FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     ),
-    ("index expression", "CREATE INDEX ON raw.qb_invoices (evil.spy('index expression', id))"),
-    // PostgreSQL works it out as soon as somebody plans anything with the table.
-    ("constant", "CREATE INDEX ON raw.backfill_report_invoices ((evil.spy('constant', 1)))"),
     ("rule", "CREATE RULE r AS ON UPDATE TO raw.qb_invoices DO ALSO SELECT evil.act('rule')"),
     (
         "policy",
         "CREATE POLICY p ON raw.qb_invoices USING (evil.spy('policy', true)); ALTER TABLE raw.qb_invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    ),
+];
+
+/// Code that PostgreSQL works out as soon as somebody plans anything with the table, and what takes it away.
+const PLANNED: &[(&str, &str)] = &[
+    (
+        "ALTER TABLE raw.qb_invoices ADD CONSTRAINT c CHECK (evil.spy('check', id) IS NOT NULL) NOT VALID",
+        "ALTER TABLE raw.qb_invoices DROP CONSTRAINT c",
+    ),
+    ("CREATE INDEX i ON raw.qb_invoices (evil.spy('index expression', id))", "DROP INDEX raw.i"),
+    ("CREATE INDEX i ON raw.backfill_report_invoices ((evil.spy('constant', 1)))", "DROP INDEX raw.i"),
+    (
+        "CREATE INDEX i ON raw.backfill_report_invoices (status) WHERE evil.spy('predicate', true)",
+        "DROP INDEX raw.i",
+    ),
+    (
+        "CREATE OPERATOR evil.## (RIGHTARG = int, FUNCTION = evil.sign); CREATE INDEX i ON raw.backfill_report_invoices ((OPERATOR(evil.##) 1))",
+        "DROP INDEX raw.i",
+    ),
+    (
+        "CREATE STATISTICS raw.s ON (evil.spy('statistics', 1)), status FROM raw.backfill_report_invoices",
+        "DROP STATISTICS raw.s",
+    ),
+    (
+        "DROP TABLE raw.qb_invoices; CREATE TABLE raw.qb_invoices (id TEXT, payload JSONB) PARTITION BY RANGE (evil.spy('key', id))",
+        "make the table anew without it",
     ),
 ];
 
@@ -124,6 +147,58 @@ fn code_on_adopted_tables_runs_as_their_owner_in_every_way() {
         db.exec("DROP SCHEMA evil CASCADE");
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// After the adoption it would run as a superuser who looks at the coverage.
+#[test]
+fn code_that_planning_runs_keeps_its_table_out() {
+    let server = Server::private("");
+    server.sql("postgres", "CREATE ROLE mage LOGIN");
+    for (plant, cure) in PLANNED {
+        let db = scene(&server, plant);
+        let (ok, lines, errors) = adopt(&db, &["keep=newest"]);
+        assert!(
+            !ok && errors.contains("1 tables were left as they were"),
+            "{plant}: {errors}\n{}",
+            lines.join("\n")
+        );
+        let left: Vec<&String> = lines.iter().filter(|line| line.contains("|left as it was: ")).collect();
+        assert!(
+            left[0].contains("a function of \"mage\"") && left[0].ends_with(&format!("{cure}; then again.")),
+            "{left:?}"
+        );
+        assert_eq!(db.rows(GAINED), Vec::<Vec<String>>::new(), "{plant}");
+        let cure = if cure.starts_with("make") { "DROP TABLE raw.qb_invoices" } else { cure };
+        db.exec(cure);
+        let (ok, _, errors) = adopt(&db, &["keep=newest"]);
+        assert!(ok, "{plant}: {errors}");
+        db.connect_company();
+        db.backfill("invoices");
+        db.exec("SELECT * FROM raw.qb_check(); SELECT * FROM raw.qb_coverage('invoices', '2025-07-01', '2025-07-31')");
+        assert_eq!(db.rows(GAINED), Vec::<Vec<String>>::new(), "{plant}");
+        db.exec("DROP SCHEMA evil CASCADE");
+    }
+}
+
+#[test]
+fn functions_of_a_stranger_stay_out_of_the_schema() {
+    let server = Server::private("");
+    server.sql("postgres", "CREATE ROLE mage LOGIN; CREATE ROLE loader");
+    let db = scene(
+        &server,
+        "GRANT CREATE ON SCHEMA raw TO loader; CREATE FUNCTION raw.qb_backfill(text, text, text) RETURNS text LANGUAGE sql AS 'SELECT evil.act(''call'')'",
+    );
+    let (ok, _, errors) = adopt(&db, &["keep=newest"]);
+    assert!(
+        !ok && errors.contains("function raw.qb_backfill(text,text,text) belongs to \"mage\""),
+        "{errors}"
+    );
+    db.exec("DROP ROUTINE raw.qb_backfill(text,text,text)");
+    let (ok, lines, errors) = adopt(&db, &["keep=newest"]);
+    assert!(ok, "{errors}");
+    has(&lines, "raw.*|loader may no longer create objects in the schema");
+    assert_eq!(db.value("SELECT has_schema_privilege('loader', 'raw', 'CREATE')"), "f");
+    db.exec("DROP SCHEMA evil CASCADE");
 }
 
 #[test]

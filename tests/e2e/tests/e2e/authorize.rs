@@ -284,3 +284,49 @@ fn nobody_but_whom_a_superuser_chose_may_authorize() {
     }
     qbo_e2e::rows(&mut trusted, "SELECT raw.qb_authorize_url('http://localhost:8080/cb')").unwrap();
 }
+
+#[test]
+fn who_was_lent_qb_connect_opens_no_schema_of_a_superuser() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    server.sql("postgres", "CREATE ROLE trusted LOGIN");
+    db.exec(
+        "GRANT USAGE ON SCHEMA raw TO trusted; GRANT EXECUTE ON FUNCTION raw.qb_connect TO trusted;
+         CREATE SCHEMA closed; CREATE SCHEMA hers AUTHORIZATION qbo_raw_owner",
+    );
+    let connect = |name: &str, place: &str| {
+        format!(
+            "SELECT raw.qb_connect('913000000000000{name}', 'id', 'secret', connection => 'c{name}', target_schema => {place})"
+        )
+    };
+    let mut trusted = db.client_as("trusted");
+    let error = qbo_e2e::refused(&mut trusted, &connect("1", "'closed'"));
+    assert_eq!(error.sqlstate, "42501");
+    assert!(error.hint.contains("Leave target_schema out"), "{error:?}");
+    assert_eq!(db.value("SELECT has_schema_privilege('qbo_raw_reader', 'closed', 'USAGE')"), "f");
+    trusted.batch_execute(&connect("2", "'hers'")).unwrap();
+    trusted.batch_execute(&connect("3", "NULL")).unwrap();
+    // A superuser may, and then the other goes on using it.
+    db.exec(&connect("1", "'closed'"));
+    trusted.batch_execute(&connect("1", "'closed'")).unwrap();
+}
+
+#[test]
+fn a_new_secret_makes_no_rejected_token_good() {
+    let db = Database::new();
+    db.exec("UPDATE raw.qb_config SET auth_state = 'needs_reauth'");
+    let state = |change: &str| {
+        db.exec(&format!("SELECT raw.qb_connect({change})"));
+        db.value("SELECT auth_state FROM raw.qb_config")
+    };
+    let (_, id, secret, token) = db.sim.credentials();
+    assert_eq!(state("client_secret => 'another'"), "needs_reauth");
+    // But somebody may have named the wrong client, or say that the token is good.
+    assert_eq!(state(&format!("client_id => '{id}x'")), "ok");
+    db.exec("UPDATE raw.qb_config SET auth_state = 'needs_reauth'");
+    assert_eq!(
+        state(&format!("client_id => '{id}', client_secret => '{secret}', refresh_token => '{token}'")),
+        "ok"
+    );
+    db.backfill("items");
+}

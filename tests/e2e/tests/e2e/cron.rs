@@ -138,6 +138,12 @@ fn a_trigger_that_was_missed_says_so_and_does_not_fire_in_another_year() {
     assert!(db.rows(doctor).is_empty());
     db.exec("UPDATE cron.job SET jobname = replace(jobname, to_char(now(), ' YYYY-'), ' 2024-') WHERE jobname LIKE 'qbo once %'");
     let missed = db.value("SELECT jobname FROM cron.job WHERE jobname LIKE 'qbo once %'");
+    // A tick of another database is none of this one.
+    let tick = "SELECT ok FROM raw.qb_check() WHERE subject = 'after a restart'";
+    db.exec("SELECT cron.schedule_in_database('tick', '0 0 1 1 *', 'SELECT raw.qb_tick()', 'postgres')");
+    assert_eq!(db.value(tick), "f");
+    db.exec("SELECT cron.schedule_in_database('tick here', '0 0 1 1 *', 'SELECT raw.qb_tick()', 'books')");
+    assert_eq!(db.value(tick), "t");
     // Whatever others call their jobs.
     db.exec("SELECT cron.schedule('qbo once items 2026-99-99 99:99 x', '0 0 1 1 *', 'SELECT 1')");
     assert_eq!(db.rows(doctor), [[format!("job \"{missed}\" was missed: the server was down")]]);

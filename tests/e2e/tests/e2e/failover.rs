@@ -229,6 +229,30 @@ fn a_token_that_waits_for_a_standby_does_not_keep_the_worker_from_ending() {
     assert_eq!(db.ended(run), "success");
 }
 
+/// A primary that is cut off may be replaced at any moment: who gives the run up there, spends nothing more.
+#[test]
+fn a_run_that_is_cancelled_while_its_intent_waits_spends_no_token() {
+    let primary = Server::private("");
+    let db = Database::on(&primary, Options { tokens: TokenMode::Strict, ..Options::default() });
+    let standby = Server::standby(&primary, "");
+    let _synchronous = synchronous(&db, &primary);
+    // Only what has to do with tokens waits.
+    db.set("synchronous_commit", "local");
+    let there =
+        |text: &str| rows(&mut standby.connect(&db.name, "postgres").unwrap(), text).unwrap().concat();
+    let receiver = there("SELECT pid FROM pg_stat_wal_receiver")[0].parse().unwrap();
+    let _deaf = deafen(receiver, || there(WAITS) == ["t"]);
+    db.sim.expire_access_tokens();
+    let asked = db.sim.token_calls();
+    let run = db.queue("items");
+    let worker = db.worker();
+    let held = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {worker}");
+    wait_until("its intent waits for the standby", seconds(30), || db.value(&held) == "t");
+    db.exec(&format!("SELECT raw.qb_cancel({run})"));
+    assert_eq!(db.ended(run), "cancelled");
+    assert_eq!(db.sim.token_calls(), asked);
+}
+
 /// Token calls are held back from now on; how many there were before.
 fn stalled(db: &Database) -> u64 {
     db.sim.fault(When::Token, Fault::Stall(seconds(60)));

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod adopt_hostile;
+mod adopt_refused;
 mod arguments;
 mod authorize;
 mod backfill;

@@ -227,7 +227,27 @@ fn the_script_refuses_a_schema_and_a_role_of_a_stranger() {
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
     client.batch_execute("ALTER SCHEMA raw OWNER TO postgres; GRANT CREATE ON SCHEMA raw TO PUBLIC").unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "42501");
-    client.batch_execute("REVOKE CREATE ON SCHEMA raw FROM PUBLIC; ALTER ROLE qbo_raw_reader LOGIN").unwrap();
+    client
+        .batch_execute("REVOKE CREATE ON SCHEMA raw FROM PUBLIC; GRANT CREATE ON SCHEMA raw TO mallory")
+        .unwrap();
+    let error = refused(&mut client, "CREATE EXTENSION qbo_raw");
+    assert_eq!(
+        (error.sqlstate.as_str(), error.message.as_str()),
+        ("42501", "mallory may create objects in schema \"raw\"")
+    );
+    // What she left there: SELECT raw.qb_backfill('invoices', '2025-07-01', '2025-07-02') would be a call of it.
+    client
+        .batch_execute(
+            "CREATE FUNCTION raw.qb_backfill(text, text, text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+             ALTER FUNCTION raw.qb_backfill(text, text, text) OWNER TO mallory; REVOKE CREATE ON SCHEMA raw FROM mallory",
+        )
+        .unwrap();
+    let error = refused(&mut client, "CREATE EXTENSION qbo_raw");
+    assert_eq!(error.sqlstate, "42501");
+    assert!(error.hint.starts_with("DROP ROUTINE raw.qb_backfill(text,text,text);"), "{error:?}");
+    client
+        .batch_execute("DROP ROUTINE raw.qb_backfill(text, text, text); ALTER ROLE qbo_raw_reader LOGIN")
+        .unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "0P000");
     client.batch_execute("ALTER ROLE qbo_raw_reader NOLOGIN SUPERUSER").unwrap();
     assert_eq!(refused(&mut client, "CREATE EXTENSION qbo_raw").sqlstate, "0P000");

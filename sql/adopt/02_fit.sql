@@ -1,76 +1,3 @@
--- Adopts the tables of an earlier pipeline: raw.qb_<entity> and raw.backfill_report_<entity>. For psql, as a superuser:
---
---   psql -X -d DATABASE -f adopt.sql                    adopts what can be adopted, and says what it did
---   psql -X -d DATABASE -v keep=newest -f adopt.sql     also deletes the older ones of records that are there twice
---   psql -X -d DATABASE -v schema=other -f adopt.sql    tables in another schema than raw
---
--- The extension is created if it is not there yet. Each table is adopted whole or left as it was. Columns that the
--- extension does not know stay. A TIMESTAMP without time zone is taken as UTC. Stop the old pipeline first.
-\set ON_ERROR_STOP on
-\set QUIET on
-\if :{?schema} \else
-  \set schema raw
-\endif
-\if :{?keep} \else
-  \set keep all
-\endif
-BEGIN;
-SET LOCAL search_path = pg_catalog, pg_temp;
--- In this zone a timestamp and a timestamptz have the same bytes, so the type is changed without copying the table.
-SET LOCAL timezone = 'UTC';
-SET LOCAL quote_all_identifiers = off;
-SET LOCAL lock_timeout = '30s';
-SELECT set_config('qbo_adopt.schema', :'schema', true), set_config('qbo_adopt.keep', :'keep', true) \g /dev/null
-
--- The schema has to belong to somebody whom the extension trusts.
-DO $$
-DECLARE
-  place name := current_setting('qbo_adopt.schema');
-  old name := (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = place);
-  e record;
-BEGIN
-  IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-    RAISE EXCEPTION 'only a superuser can adopt tables' USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  IF current_setting('qbo_adopt.keep') NOT IN ('all', 'newest') THEN
-    RAISE EXCEPTION 'keep is "%"', current_setting('qbo_adopt.keep')
-      USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave it out, or say -v keep=newest.';
-  END IF;
-  IF old IS NULL THEN
-    RAISE EXCEPTION 'schema "%" does not exist', place
-      USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema of the old tables: -v schema=NAME.';
-  END IF;
-  -- It would run at the first thing that is created here, with the rights of a superuser.
-  SELECT t.evtname, p.oid::regprocedure AS function, o.rolname AS owner INTO e
-    FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid JOIN pg_roles o ON o.oid = p.proowner
-   WHERE t.evtenabled <> 'D' AND NOT o.rolsuper LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'event trigger "%" runs %, a function of "%", who is no superuser', e.evtname, e.function, e.owner
-      USING ERRCODE = 'insufficient_privilege',
-            HINT = format('Read the function, then ALTER FUNCTION %s OWNER TO a superuser, or ALTER EVENT TRIGGER %I DISABLE.', e.function, e.evtname);
-  END IF;
-  CREATE TEMP TABLE did (step int GENERATED ALWAYS AS IDENTITY, "table" text, did text, failed boolean DEFAULT false) ON COMMIT PRESERVE ROWS;
-  IF (old <> 'qbo_raw_owner' OR place = 'raw') AND NOT EXISTS (
-       SELECT FROM pg_roles o, pg_database d
-        WHERE d.datname = current_database() AND o.rolname = old AND (o.rolsuper OR o.oid = d.datdba AND place <> 'raw')) THEN
-    EXECUTE format('ALTER SCHEMA %I OWNER TO CURRENT_USER', place);
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', place, old);
-    INSERT INTO did ("table", did) VALUES (place || '.*', format('the schema belongs to %s now, was %s''s; %2$s may still use it', current_user, old));
-  END IF;
-  IF EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a
-              WHERE n.nspname = place AND a.grantee = 0 AND a.privilege_type = 'CREATE') THEN
-    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', place);
-    INSERT INTO did ("table", did) VALUES (place || '.*', 'no longer everybody may create objects in the schema');
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'qbo_raw') THEN
-    CREATE EXTENSION qbo_raw;
-    INSERT INTO did ("table", did) VALUES (place || '.*', 'extension qbo_raw created');
-  END IF;
-  -- What is done in the tables is done as their owner, whose indexes take the right to create; it is taken back below.
-  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO qbo_raw_owner', place);
-  EXECUTE format('GRANT USAGE ON SCHEMA %I TO qbo_raw_operator, qbo_raw_reader', place);
-END
-$$;
 
 -- What the extension needs, and under which other names pipelines keep it.
 CREATE TEMP TABLE wanted (kind text, place int, name name, type text, addition text, also text[]) ON COMMIT DROP;
@@ -120,6 +47,18 @@ DECLARE
   node oid := pg_relation_filenode(t.rel);
   n bigint;
 BEGIN
+
+  -- Ids of two companies are the same numbers.
+  FOR col IN
+    SELECT attname FROM pg_attribute
+     WHERE attrelid = t.rel AND NOT attisdropped AND attname IN ('realm_id', 'realmid', 'qbo_realm_id', 'company_id', 'tenant_id')
+  LOOP
+    EXECUTE format('SELECT count(DISTINCT %I) FROM %s', col.attname, t.rel) INTO n;
+    IF n > 1 THEN
+      RAISE EXCEPTION 'it holds % companies, by its column %', n, col.attname
+        USING HINT = 'Give each company a table in a schema of its own, and adopt one after the other: -v schema=NAME.';
+    END IF;
+  END LOOP;
 
   -- Run ids of another program say nothing here, and could be those of runs to come.
   IF t.kind = 'report' AND NOT t.fits AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.rel AND attname = 'run_id' AND NOT attisdropped) THEN
@@ -201,6 +140,14 @@ BEGIN
     parts := parts || format('ALTER COLUMN %I DROP NOT NULL', col.attname);
     said := said || format('column %s may be empty: nothing fills it any more', col.attname);
   END LOOP;
+  SELECT a.attname, c.conname INTO col
+    FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) JOIN pg_constraint c ON c.conindid = i.indexrelid
+   WHERE i.indrelid = t.rel AND i.indisprimary AND NOT a.atthasdef AND a.attidentity = ''
+     AND NOT EXISTS (SELECT FROM wanted x WHERE x.kind = t.kind AND x.name = a.attname);
+  IF FOUND THEN
+    RAISE EXCEPTION 'its primary key has the column %, which nothing fills any more', col.attname
+      USING HINT = format('ALTER TABLE %s DROP CONSTRAINT %I; then again.', t.rel, col.conname);
+  END IF;
   IF cardinality(parts) > 0 THEN
     EXECUTE format('ALTER TABLE %s %s', t.rel, array_to_string(parts, ', '));
   END IF;
@@ -210,6 +157,15 @@ BEGIN
   IF cardinality(parts) > 0 AND t.relkind = 'r' THEN
     said := said || CASE WHEN node = pg_relation_filenode(t.rel) THEN 'nothing was copied'
                          ELSE 'written anew once: these types cannot be changed in place' END;
+  END IF;
+
+  -- The number of a row is no Id of QuickBooks: records to come would meet rows of others.
+  IF t.kind = 'data' THEN
+    EXECUTE format($q$SELECT count(*) FROM %s WHERE payload ->> 'Id' <> id$q$, t.rel) INTO n;
+    IF n > 0 THEN
+      RAISE EXCEPTION '% rows have another id than the record in their payload', n
+        USING HINT = format('ALTER TABLE %s RENAME COLUMN id TO row_id; and let the Id of QuickBooks be a column id; then again.', t.rel);
+    END IF;
   END IF;
 
   IF t.kind = 'data' AND NOT EXISTS (
@@ -268,6 +224,7 @@ BEGIN
     END IF;
     EXECUTE format($q$SELECT count(*), count(*) FILTER (WHERE status = 'success') AS good FROM %s$q$, t.rel) INTO r;
     said := said || format('%s reports taken over: %s success, %s error', r.count, r.good, r.count - r.good);
+    said := said || 'their windows count as windows on MetaData.LastUpdatedTime'::text;
     EXECUTE format('CREATE UNIQUE INDEX ON %s (run_id, window_start, attempt)', t.rel);
     EXECUTE format('CREATE INDEX ON %s (window_start, window_end)', t.rel);
     EXECUTE format('ALTER TABLE %s ALTER status SET NOT NULL, ADD CHECK (status IN (''success'', ''error''))', t.rel);
@@ -307,93 +264,3 @@ BEGIN
 END
 $$;
 GRANT EXECUTE ON FUNCTION pg_temp.adopt() TO qbo_raw_owner;
-
-DO $$
-DECLARE
-  place name := current_setting('qbo_adopt.schema');
-  t record;          -- a table
-  r record;
-  said text[];       -- what was done to the table
-  message text;
-  detail text;
-  hint text;
-BEGIN
-  -- Defaults, triggers, checks and index expressions of the tables are somebody else's code. SET ROLE would not hold it: it
-  -- could say RESET ROLE, or wait for the COMMIT. PostgreSQL refreshes a materialized view as the owner of that, as a
-  -- security-restricted operation: in there nobody takes another role, puts off a trigger or holds a cursor until the COMMIT,
-  -- and settings end with it. So the tables are adopted by refreshing one.
-  EXECUTE format('CREATE MATERIALIZED VIEW %I.qbo_adopt AS SELECT pg_temp.adopt() WITH NO DATA', place);
-  EXECUTE format('ALTER MATERIALIZED VIEW %I.qbo_adopt OWNER TO qbo_raw_owner', place);
-  FOR t IN
-    SELECT e.entity, k.kind, k.name, c.oid::regclass AS rel, c.relkind, pg_get_userbyid(c.relowner) AS owner,
-           (SELECT count(*) FROM wanted x JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = x.name AND NOT a.attisdropped
-                AND format_type(a.atttypid, NULL) = x.type WHERE x.kind = k.kind) = (SELECT count(*) FROM wanted x WHERE x.kind = k.kind) AS fits
-      FROM raw.qb_entities e
-     CROSS JOIN LATERAL (VALUES ('data', 'qb_' || e.entity), ('report', 'backfill_report_' || e.entity)) k (kind, name)
-      JOIN pg_class c ON c.relname = k.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-      JOIN pg_namespace s ON s.oid = c.relnamespace AND s.nspname = place
-     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-     ORDER BY k.kind, e.entity
-  LOOP
-    said := '{}';
-    BEGIN
-      IF t.relkind NOT IN ('r', 'p') THEN
-        RAISE EXCEPTION 'it is no table' USING HINT = 'Rename it; the extension makes a table of this name.';
-      END IF;
-      IF t.owner <> 'qbo_raw_owner' THEN
-        EXECUTE format('ALTER TABLE %s OWNER TO qbo_raw_owner', t.rel);
-        said := said || format('belongs to qbo_raw_owner now, was %s''s', t.owner);
-        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = t.owner) THEN
-          EXECUTE format('GRANT SELECT ON %s TO %I', t.rel, t.owner);
-          said := said || format('%s may still read it', t.owner);
-        END IF;
-      END IF;
-      FOR r IN SELECT p.relid::regclass AS part FROM pg_partition_tree(t.rel) p JOIN pg_class c ON c.oid = p.relid
-                WHERE p.level > 0 AND c.relowner <> 'qbo_raw_owner'::regrole LOOP
-        EXECUTE format('ALTER TABLE %s OWNER TO qbo_raw_owner', r.part);
-        said := said || format('its partition %s belongs to qbo_raw_owner now', r.part);
-      END LOOP;
-      IF NOT has_table_privilege('qbo_raw_reader', t.rel, 'SELECT') THEN
-        EXECUTE format('GRANT SELECT ON %s TO qbo_raw_reader', t.rel);
-        said := said || 'qbo_raw_reader may read it'::text;
-      END IF;
-      -- A worker writes in such an operation too, and there a trigger that waits for the COMMIT is an error in every window.
-      SELECT tgname, tgrelid::regclass AS rel INTO r FROM pg_trigger
-       WHERE tginitdeferred AND NOT tgisinternal AND (tgrelid = t.rel OR tgrelid IN (SELECT relid FROM pg_partition_tree(t.rel))) LIMIT 1;
-      IF FOUND THEN
-        RAISE EXCEPTION 'its trigger % is deferred: it would run at the COMMIT, with the rights of whoever writes', r.tgname
-          USING HINT = format('DROP TRIGGER %I ON %s, or make it INITIALLY IMMEDIATE; then again.', r.tgname, r.rel);
-      END IF;
-      INSERT INTO did ("table", did) SELECT t.rel::text, s FROM unnest(said) s;
-      DELETE FROM task;
-      INSERT INTO task VALUES (t.rel, t.kind, t.relkind, t.fits, current_setting('qbo_adopt.keep') = 'newest');
-      EXECUTE format('REFRESH MATERIALIZED VIEW %I.qbo_adopt', place);
-      INSERT INTO did ("table", did) SELECT t.rel::text, 'fits as it is' WHERE NOT EXISTS (SELECT FROM did WHERE "table" = t.rel::text);
-    EXCEPTION WHEN OTHERS THEN
-      GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-      INSERT INTO did ("table", did, failed) VALUES (t.rel::text, 'left as it was: ' || concat_ws('. ', message, nullif(detail, ''), nullif(hint, '')), true);
-    END;
-  END LOOP;
-  EXECUTE format('DROP MATERIALIZED VIEW IF EXISTS %I.qbo_adopt', place);
-  IF (SELECT nspowner <> 'qbo_raw_owner'::regrole FROM pg_namespace WHERE nspname = place) THEN
-    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM qbo_raw_owner', place);
-  END IF;
-  IF NOT EXISTS (SELECT FROM did WHERE "table" NOT LIKE '%.*') THEN
-    INSERT INTO did ("table", did) VALUES (place || '.*', 'has no table of an entity');
-  END IF;
-END
-$$;
-COMMIT;
-
--- The path of the session is back, and may lead anywhere.
-SELECT "table", did FROM pg_temp.did ORDER BY step;
--- psql ends with an error when a table was left as it was.
-DO $$
-DECLARE
-  n bigint := (SELECT pg_catalog.count(*) FROM pg_temp.did WHERE failed);
-BEGIN
-  IF n OPERATOR(pg_catalog.>) 0 THEN
-    RAISE EXCEPTION '% tables were left as they were', n USING HINT = 'The rows above say why.';
-  END IF;
-END
-$$;
