@@ -67,7 +67,7 @@ BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM %s CASCADE', place, e.role);
     INSERT INTO did ("table", did) VALUES (place || '.*', format('%s may no longer create objects in the schema', e.role));
   END LOOP;
-  SELECT p.oid::regprocedure AS function, p.prokind, o.rolname AS owner INTO e
+  SELECT p.oid::regprocedure AS function, o.rolname AS owner INTO e
     FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
    WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = place) AND place = 'raw' AND NOT o.rolsuper LIMIT 1;
   IF FOUND THEN

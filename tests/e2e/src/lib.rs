@@ -32,6 +32,15 @@ pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool
     began.elapsed()
 }
 
+/// Does something at the end of its scope, that of a test that fails too: others wait for it.
+pub struct AtLast<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for AtLast<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Seconds, short.
 pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -2,6 +2,7 @@
 //! every other is a copy of it; they lie in memory where there is enough, since making and dropping databases is what the
 //! tests do most. A watchdog ends a server when the test process is gone, however it went.
 
+use crate::AtLast;
 use crate::watch::Kept;
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 /// Settings of every server. `fsync` off is fine for tests that kill processes: the page cache survives them.
 const CONF: &str = "
 fsync = off
+timezone = 'UTC'
 listen_addresses = ''
 port = 5432
 max_connections = 120
@@ -131,6 +133,18 @@ impl Server {
         std::fs::write(&conf, text + &more).unwrap();
     }
 
+    /// Commits wait for a standby, or for one that is not there, until this ends.
+    pub fn synchronous(&self, standby: &str) -> AtLast<impl FnMut()> {
+        self.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}'"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        AtLast(|| {
+            for text in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
+                let _ =
+                    self.connect("postgres", "postgres").and_then(|mut client| client.batch_execute(text));
+            }
+        })
+    }
+
     /// Makes a standby the primary.
     pub fn promote(&self) {
         let output = self.ctl(&["promote"]);
@@ -215,6 +229,8 @@ impl Server {
     pub fn config(&self, database: &str, role: &str) -> postgres::Config {
         let mut config = postgres::Config::new();
         config.host_path(&self.socket).user(role).dbname(database).connect_timeout(Duration::from_secs(5));
+        // What never ends fails.
+        config.options("-c statement_timeout=30min");
         config
     }
 

@@ -2,7 +2,7 @@
 
 use crate::stage::{STRUCK, Scene, recurs, side_by_side};
 use crate::truth::check;
-use qbo_e2e::{Database, RANGE, Server, is_alive, points, seconds, signal, wait_until};
+use qbo_e2e::{AtLast, Database, RANGE, Server, is_alive, points, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ fn a_run_is_cancelled_wherever_its_worker_is() {
         let all = "SELECT windows_done + windows_failed = windows_total FROM raw.qb_run";
         let done = watch.value(all) == "t";
         std::thread::scope(|scope| {
+            let _free = AtLast(|| server.disarm());
             let call = scope.spawn(|| db.exec(&format!("SELECT raw.qb_cancel({run})")));
             // It waits while the worker is held with the run's row in its hands.
             let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'qb_cancel[(]'";
             wait_until(name, seconds(20), || call.is_finished() || watch.number(waits) > 0);
-            server.disarm();
         });
         // A token call under way is heard to its end; a tick would bring another worker, so there is none.
         let status = watch.ended(run, seconds(15));

@@ -41,6 +41,8 @@ fn a_worker_stays_as_it_is() {
     let counts = vec![("Invoice".to_owned(), 400), ("Customer".to_owned(), 400)];
     let db = Database::with(Options { counts, ..Options::default() });
     db.set("qbo_raw.fetch_threads", "4");
+    // Nobody takes its place between two runs.
+    db.set("qbo_raw.max_workers", "1");
     // A thousand windows of a day, so that each quarter sees runs begin and end; by the time of creation, since what changes
     // would gather in today's window otherwise.
     let calls = ["invoices", "customers"].map(|entity| {

@@ -7,7 +7,7 @@ use crate::stage::{STRIKES, Scene, Strike, recurs, side_by_side};
 use crate::truth::{World, check};
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
-use qbo_e2e::{points, seconds, wait_until};
+use qbo_e2e::{AtLast, points, seconds, wait_until};
 use qbo_sim::{Action, Fault, When};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -90,6 +90,7 @@ fn nothing_is_lost_in_the_soup() {
                     scope.spawn(move || user(scene, &mut random, quiet))
                 })
                 .collect();
+            let _quiet = AtLast(|| quiet.store(true, Ordering::Relaxed));
             for (point, pass, strike) in &strikes {
                 server.arm(point, *pass);
                 let began = Instant::now();

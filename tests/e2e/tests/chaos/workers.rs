@@ -1,7 +1,7 @@
 //! That there are workers enough, no more than have a place, and that one whose server is gone does no harm.
 
 use crate::stage::STRUCK;
-use qbo_e2e::{Database, RANGE, Server, is_alive, seconds, signal, wait_until};
+use qbo_e2e::{AtLast, Database, RANGE, Server, is_alive, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, Sim, When};
 
 /// An errand holds the connection while it asks; whoever queues a run then leaves it to the errand to send a worker.
@@ -14,6 +14,7 @@ fn a_run_that_is_committed_while_an_errand_ends_has_its_worker() {
     db.sim.fault(When::Always, Fault::Stall(seconds(60)));
     let seen = db.sim.request_count();
     std::thread::scope(|scope| {
+        let _free = AtLast(|| server.disarm());
         let asking = scope.spawn(|| db.rows(&format!("SELECT * FROM raw.qb_verify('items', {RANGE})")));
         wait_until("the errand asks", seconds(20), || db.sim.request_count() > seen);
         server.arm("call@committing", 0);

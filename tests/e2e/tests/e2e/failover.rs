@@ -3,7 +3,7 @@
 
 use crate::hazards::HALF_STORED;
 use crate::launcher::{PRELOADED, hold_back, let_go, slow, stored};
-use qbo_e2e::{Database, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
+use qbo_e2e::{AtLast, Database, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, TokenMode, When};
 
 /// How often each kind of promotion is done.
@@ -69,41 +69,21 @@ enum Waits {
     Nobody,
 }
 
-/// Commits wait for the standby while it lives: what comes after a test that failed must not.
-struct Synchronous<'a>(&'a Server);
-
-impl Drop for Synchronous<'_> {
-    fn drop(&mut self) {
-        for text in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
-            let _ = self.0.connect("postgres", "postgres").and_then(|mut client| client.batch_execute(text));
-        }
-    }
-}
-
-fn synchronous<'a>(db: &Database, primary: &'a Server) -> Synchronous<'a> {
-    primary.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
-    primary.sql("postgres", "SELECT pg_reload_conf()");
+/// Commits wait for the standby while this lives: what comes after a test that failed must not.
+fn synchronous(db: &Database, primary: &Server) -> AtLast<impl FnMut()> {
+    let synchronous = primary.synchronous("*");
     let state = "SELECT sync_state FROM pg_stat_replication";
     wait_until("the standby is synchronous", seconds(30), || db.value(state) == "sync");
-    Synchronous(primary)
+    synchronous
 }
 
 /// Whether the receiver of a standby waits for more to come.
 const WAITS: &str = "SELECT count(*) FILTER (WHERE wait_event = 'WalReceiverMain') > 0 FROM pg_stat_activity WHERE backend_type = 'walreceiver'";
 
-/// A receiver that is stopped. A test that fails lets it go on: others may wait for the standby.
-struct Deaf(i32);
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        signal(self.0, libc::SIGCONT);
-    }
-}
-
 /// Stops a receiver where it waits. Stopped while it reads, it would read all that has come before it heard that it is to
-/// end.
-fn deafen(receiver: i32, waits: impl Fn() -> bool) -> Deaf {
-    let deaf = Deaf(receiver);
+/// end. It goes on at the end of the scope: others may wait for it.
+fn deafen(receiver: i32, waits: impl Fn() -> bool) -> AtLast<impl FnMut()> {
+    let deaf = AtLast(move || signal(receiver, libc::SIGCONT));
     let is_stopped =
         || std::fs::read_to_string(format!("/proc/{receiver}/stat")).is_ok_and(|stat| stat.contains(") T "));
     wait_until("the receiver is stopped where it waits", seconds(30), || {

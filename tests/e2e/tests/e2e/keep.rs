@@ -230,6 +230,8 @@ fn a_run_that_is_resumed_while_old_runs_are_purged_stays() {
     let mut resumes = db.client();
     resumes.batch_execute(&format!("BEGIN; SELECT raw.qb_resume({run})")).unwrap();
     std::thread::scope(|scope| {
+        // A test that fails ends this session before the purge is waited for.
+        let mut resumes = resumes;
         let purge = scope.spawn(|| db.value("SELECT raw.qb_purge_reports('1 year')"));
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^SELECT raw.qb_purge' AND wait_event_type = 'Lock'";
         wait_until("the purge meets it", seconds(30), || db.number(waits) == 1);

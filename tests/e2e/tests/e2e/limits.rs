@@ -175,6 +175,8 @@ fn a_reload_in_mid_run_is_heard_and_disturbs_nothing() {
     let before = server.log().contains(&format!("run {run} window"));
     set("qbo_raw.log_level = 'log'");
     set("qbo_raw.enabled = off");
+    let enabled = || db.rows("SHOW qbo_raw.enabled").concat();
+    wait_until("it is switched off", seconds(10), || enabled() == ["off"]);
     let_go(&db);
     db.sim.set_latency(Duration::ZERO);
     checked(&db, run);
@@ -183,7 +185,7 @@ fn a_reload_in_mid_run_is_heard_and_disturbs_nothing() {
     wait_until("the worker leaves", seconds(30), || !db.has_worker());
     assert_eq!((db.of_run(run, "attempt").as_str(), db.of_run(waiting, "status").as_str()), ("1", "queued"));
     set("qbo_raw.enabled = on");
-    wait_until("it may work again", seconds(10), || db.rows("SHOW qbo_raw.enabled") == [["on"]]);
+    wait_until("it may work again", seconds(10), || enabled() == ["on"]);
     assert_eq!((db.number("SELECT raw.qb_tick()"), db.ended(waiting).as_str()), (1, "success"));
 }
 

@@ -344,7 +344,8 @@ fn a_report_of_another_database_is_nobodys() {
     let run = db.backfill("items");
     // As if the table had been restored from where these numbers were other runs'.
     db.exec("UPDATE raw.backfill_report_items SET run_id = run_id + 1");
-    let (next, seen) = (db.queue("items"), db.sim.request_count());
+    let seen = db.sim.request_count();
+    let next = db.queue("items");
     assert_eq!((next, db.ended(next).as_str()), (run + 1, "success"));
     assert!(db.sim.request_count() >= seen + 14, "every window is fetched");
     db.check_reports("items", next);

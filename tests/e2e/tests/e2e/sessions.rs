@@ -1,6 +1,7 @@
 //! Sessions that ask at the same time, in transactions of every kind: the same twice, ranges that overlap, what is prepared,
 //! rolled back in part, deadlocked.
 
+use postgres::Client;
 use qbo_e2e::{Database, RANGE, Server, rows, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::collections::HashMap;
@@ -13,13 +14,15 @@ fn thirty_two_sessions_that_ask_for_the_same_get_the_same_run() {
     db.sim.fault_times(When::Next(1), Fault::Stall(seconds(60)), 1);
     let barrier = Barrier::new(32);
     let ids: Vec<i64> = std::thread::scope(|scope| {
-        let ask = || {
-            let mut client = db.client();
+        let barrier = &barrier;
+        let ask = move |mut client: Client| {
             barrier.wait();
             let call = format!("SELECT raw.qb_backfill('invoices', {RANGE})");
             rows(&mut client, &call).unwrap()[0][0].parse().unwrap()
         };
-        let asking: Vec<_> = (0..32).map(|_| scope.spawn(ask)).collect();
+        // Connected beforehand: who does not get there would be waited for.
+        let clients: Vec<Client> = (0..32).map(|_| db.client()).collect();
+        let asking: Vec<_> = clients.into_iter().map(|client| scope.spawn(move || ask(client))).collect();
         asking.into_iter().map(|asking| asking.join().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
@@ -46,10 +49,11 @@ fn eight_databases_get_the_extension_at_once() {
         }
         let barrier = Barrier::new(8);
         std::thread::scope(|scope| {
-            for n in 0..8 {
-                let (server, barrier) = (&server, &barrier);
+            let clients: Vec<Client> =
+                (0..8).map(|n| server.connect(&format!("d{n}"), "postgres").unwrap()).collect();
+            for mut client in clients {
+                let barrier = &barrier;
                 scope.spawn(move || {
-                    let mut client = server.connect(&format!("d{n}"), "postgres").unwrap();
                     barrier.wait();
                     client
                         .batch_execute("CREATE EXTENSION qbo_raw")

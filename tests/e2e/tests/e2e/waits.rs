@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 fn a_commit_that_takes_longer_than_a_lock_may_begins_its_run_all_the_same() {
     let server = Server::private("");
     let db = Database::on(&server, Options::default());
-    server.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    server.sql("postgres", "SELECT pg_reload_conf()");
+    let alone = server.synchronous("nobody");
     std::thread::scope(|scope| {
+        // Whatever comes of it, the caller is let go.
+        let _alone = alone;
         scope.spawn(|| {
             let mut caller = db.client();
             let call =
@@ -22,8 +23,6 @@ fn a_commit_that_takes_longer_than_a_lock_may_begins_its_run_all_the_same() {
         wait_until("the worker waits for the commit", seconds(20), || db.has_worker());
         // More than its lock_timeout of 30 s.
         std::thread::sleep(seconds(32));
-        server.sql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-        server.sql("postgres", "SELECT pg_reload_conf()");
     });
     assert_eq!(db.ended(1), "success", "{}", db.of_run(1, "error_message"));
     assert_eq!(db.of_run(1, "attempt"), "1");
