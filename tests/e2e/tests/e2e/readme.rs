@@ -107,8 +107,8 @@ impl Session<'_> {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // What a person would type at the prompts.
-        psql.stdin.take().unwrap().write_all(format!("{id}\n{secret}\n").as_bytes()).unwrap();
+        // What a person would type at the prompts. Where there is none, psql may have ended by now.
+        let _ = psql.stdin.take().unwrap().write_all(format!("{id}\n{secret}\n").as_bytes());
         let output = psql.wait_with_output().unwrap();
         std::fs::remove_file(&file).unwrap();
         let shown = String::from_utf8(output.stdout).unwrap();
