@@ -9,6 +9,7 @@ DECLARE
   schema_owner pg_catalog.name;
   trusted boolean;
   stranger pg_catalog.text;
+  planted pg_catalog.text;
 BEGIN
   IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
     RAISE EXCEPTION 'qbo_raw needs a database with encoding UTF8, this one has %', pg_catalog.getdatabaseencoding()
@@ -43,16 +44,16 @@ BEGIN
             HINT = pg_catalog.format('REVOKE CREATE ON SCHEMA raw FROM %s first; others load into a schema of their own.', stranger);
   END IF;
 
-  SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text INTO stranger
+  SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text, o.rolname INTO planted, stranger
     FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) p.proowner
    WHERE n.nspname OPERATOR(pg_catalog.=) 'raw' AND NOT o.rolsuper
    LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'function % belongs to somebody who is no superuser', stranger
+    RAISE EXCEPTION 'function % belongs to "%", who is no superuser', planted, stranger
       USING ERRCODE = 'insufficient_privilege',
-            HINT = pg_catalog.format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', stranger);
+            HINT = pg_catalog.format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', planted);
   END IF;
 END
 $$;

@@ -203,7 +203,7 @@ BEGIN
      AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user) THEN
     RAISE EXCEPTION 'the target schema belongs to "%"', schema_owner
       USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Leave target_schema out to have one made, or let a superuser connect the company.';
+            HINT = 'Leave target_schema out to have one made: only a superuser may choose one that belongs to another role.';
   END IF;
 
   INSERT INTO raw.qb_config AS c (connection, realm_id, environment, client_id, client_secret, refresh_token, target_schema)

@@ -254,7 +254,7 @@ impl Error {
             }
             Error::NoAnswer => {
                 "The server's log says why. Try it again; a consent with a new URL of raw.qb_authorize_url.".to_owned()
-            },
+            }
             Error::Busy { run_id: Some(run_id), .. } => {
                 format!("Run {run_id} is at it; wait with CALL raw.qb_wait({run_id}); and try it again.")
             }

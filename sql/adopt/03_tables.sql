@@ -47,7 +47,9 @@ BEGIN
         JOIN pg_depend d ON d.classid = c.class AND d.objid = c.id
         LEFT JOIN pg_operator x ON d.refclassid = 'pg_operator'::regclass AND x.oid = d.refobjid
         JOIN pg_proc p ON p.oid = x.oprcode OR d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-        JOIN pg_roles o ON o.oid = p.proowner AND NOT o.rolsuper LIMIT 1;
+        JOIN pg_roles o ON o.oid = p.proowner AND NOT o.rolsuper
+       -- An index of a partition goes with that of its table.
+       ORDER BY k.rel <> t.rel LIMIT 1;
       IF FOUND THEN
         RAISE EXCEPTION '% calls %, a function of "%", who is no superuser', r.what, r.function, r.owner
           USING HINT = format('%s; then again.', r.cure);

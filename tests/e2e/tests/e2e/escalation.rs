@@ -328,7 +328,10 @@ fn no_function_of_the_owner_of_the_tables_is_taken_for_one_of_ours() {
         if again {
             db.exec("DROP EXTENSION qbo_raw");
             let error = db.refused("CREATE EXTENSION qbo_raw");
-            assert!(error.message.ends_with("belongs to somebody who is no superuser"), "{error:?}");
+            assert!(
+                error.message.ends_with("belongs to \"qbo_raw_owner\", who is no superuser"),
+                "{error:?}"
+            );
             // Nor would the script take them for its own.
             db.exec(
                 "DO $$ DECLARE f regprocedure; BEGIN
