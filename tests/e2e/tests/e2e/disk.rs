@@ -218,7 +218,9 @@ fn comes_back(server: &Server, database: &str) {
     let began = Instant::now();
     while server.connect(database, "postgres").is_err() && !server.try_start() {
         let log = server.log();
-        if began.elapsed() > seconds(10) && log.contains("startup FATAL:  could not write to file") {
+        let failed =
+            |line: &str| line.contains("] startup ") && line.contains("FATAL:  could not write to file");
+        if began.elapsed() > seconds(10) && log.lines().any(failed) {
             server.stop("immediate");
             server.start();
         }
