@@ -251,6 +251,25 @@ BEGIN
     RETURN NEXT;
   END IF;
 
+  -- As CREATE EXTENSION asks: a function beside ours, with other types of arguments, could be the one that a call finds.
+  subject := 'rights';
+  ok := false;
+  FOR result, what_to_do IN
+    SELECT DISTINCT format('%s may create objects in schema raw', g.name), format('REVOKE CREATE ON SCHEMA raw FROM %s CASCADE;', g.name)
+      FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+     CROSS JOIN LATERAL (SELECT coalesce(quote_ident(r.rolname), 'PUBLIC') AS name) g
+     WHERE n.nspname = 'raw' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND r.rolsuper IS NOT TRUE
+     UNION ALL
+    SELECT format('function %s belongs to %I, who is no superuser', p.oid::regprocedure, r.rolname),
+           format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', p.oid::regprocedure)
+      FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+     WHERE p.pronamespace = 'raw'::regnamespace AND NOT r.rolsuper
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+     ORDER BY 1
+  LOOP
+    RETURN NEXT;
+  END LOOP;
+
   -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
   SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
    WHERE p.schemaname = 'raw' AND p.tablename = 'qb_config';

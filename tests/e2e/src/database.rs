@@ -230,6 +230,13 @@ impl<'a> Database<'a> {
         pid.parse().unwrap()
     }
 
+    /// Waits until a statement with this in it has come to QuickBooks, where it may be held: before that nothing is.
+    pub fn asked_for(&self, text: &str) {
+        wait_until(&format!("it asks for {text}"), seconds(30), || {
+            self.sim.requests().iter().any(|request| request.statement.contains(text))
+        });
+    }
+
     /// Whether a worker is at this database.
     pub fn has_worker(&self) -> bool {
         let find = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'qbo_raw worker' AND datname = current_database()";

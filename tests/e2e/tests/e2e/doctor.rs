@@ -65,3 +65,31 @@ fn the_doctor_knows_what_was_mended() {
     wait_until("the worker left", seconds(30), || !db.has_worker());
     assert_eq!(db.rows(runs), [["t", "4 ended in the last week, 2 of them not whole, 2 mended since"]]);
 }
+
+#[test]
+fn the_doctor_sees_who_may_place_functions_beside_ours() {
+    let server = Server::private("");
+    let db = Database::on(&server, Options::default());
+    let wrong = "SELECT result, what_to_do FROM raw.qb_check() WHERE subject = 'rights'";
+    assert!(db.rows(wrong).is_empty());
+    db.exec(
+        "CREATE ROLE stranger; GRANT CREATE ON SCHEMA raw TO PUBLIC, stranger; SET ROLE stranger;
+         CREATE FUNCTION raw.qb_backfill(text, text, text) RETURNS bigint RETURN 1; RESET ROLE",
+    );
+    let found = db.rows(wrong);
+    let mut results: Vec<_> = found.iter().map(|row| row[0].as_str()).collect();
+    results.sort_unstable();
+    assert_eq!(
+        results,
+        [
+            "PUBLIC may create objects in schema raw",
+            "function raw.qb_backfill(text,text,text) belongs to stranger, who is no superuser",
+            "stranger may create objects in schema raw",
+        ]
+    );
+    for row in found {
+        db.exec(row[1].split_once(';').unwrap().0);
+    }
+    assert!(db.rows(wrong).is_empty());
+    assert_eq!(db.value("SELECT to_regprocedure('raw.qb_backfill(text, text, text)')"), "");
+}

@@ -13,10 +13,7 @@ pub fn nearly_done(db: &Database) -> i64 {
     db.sim.fault_times(last, Fault::Stall(seconds(60)), 1);
     let run = db.queue("invoices");
     wait_until("all windows but one are stored", seconds(30), || db.of_run(run, "windows_done") == "13");
-    let asked = format!(">= '{LAST}T");
-    wait_until("the last one is asked for", seconds(30), || {
-        db.sim.requests().iter().any(|request| request.statement.contains(&asked))
-    });
+    db.asked_for(&format!(">= '{LAST}T"));
     run
 }
 

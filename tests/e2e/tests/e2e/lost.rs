@@ -123,12 +123,16 @@ fn rejects_whose_table_is_gone_are_not_covered() {
     assert_eq!(db.value("SELECT count(*) FROM raw.qb_rejects"), "2");
     assert!(db.rows(gaps).is_empty() && db.rows(doctor).is_empty());
 
-    // In the middle of a run as well: far behind the rejects, for which it asks again and again between the windows after
+    // In the middle of a run as well: held far behind the rejects, for which it asks again and again between the windows after
     // them, and with days left that will have some.
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     db.set("qbo_raw.fetch_threads", "1");
-    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-08-1".to_owned()), Fault::Stall(seconds(60)));
+    db.sim.clear_log();
+    let held = "LastUpdatedTime >= '2025-08-1";
+    db.sim.fault(When::Statement(held.to_owned()), Fault::Stall(seconds(60)));
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     wait_until("the rejects are met", seconds(30), || db.of_run(run, "rejected_count") == "2");
+    db.asked_for(held);
     db.exec("DROP TABLE raw.qb_rejects");
     db.sim.clear_faults();
     poison(&db, 60);

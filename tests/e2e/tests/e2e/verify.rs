@@ -29,12 +29,13 @@ fn a_run_counts_its_range_at_the_end() {
         "SELECT id FROM raw.qb_invoices WHERE extract_window_start_utc = '2025-07-08Z' ORDER BY id LIMIT 1",
     );
     assert!(db.sim.delete("Invoice", &deleted));
+    wait_until("the worker left", seconds(30), || !db.has_worker());
     db.set("qbo_raw.fetch_threads", "1");
-    db.sim.fault(When::Statement("LastUpdatedTime >= '2025-09-23T".to_owned()), Fault::Stall(seconds(60)));
+    db.sim.clear_log();
+    let last = "LastUpdatedTime >= '2025-09-23T";
+    db.sim.fault(When::Statement(last.to_owned()), Fault::Stall(seconds(60)));
     let run = db.queue("invoices");
-    wait_until("the last windows are read", seconds(30), || {
-        db.sim.requests().iter().any(|request| request.n > 15 && request.statement.contains("2025-09-23"))
-    });
+    db.asked_for(last);
     let added = db.sim.insert("Invoice").unwrap();
     assert!(db.sim.set_updated("Invoice", &added, "2025-07-02T10:00:00Z".parse().unwrap()));
     db.sim.clear_faults();
