@@ -260,6 +260,10 @@ BEGIN
      CROSS JOIN LATERAL (SELECT coalesce(quote_ident(r.rolname), 'PUBLIC') AS name) g
      WHERE n.nspname = 'raw' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND r.rolsuper IS NOT TRUE
      UNION ALL
+    SELECT format('schema raw belongs to %I, who is no superuser', r.rolname),
+           format('ALTER SCHEMA raw OWNER TO %I; when you have read what is in it.', pg_get_userbyid(10))  -- the one who always is
+      FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'raw' AND NOT r.rolsuper
+     UNION ALL
     SELECT format('function %s belongs to %I, who is no superuser', p.oid::regprocedure, r.rolname),
            format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', p.oid::regprocedure)
       FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner

@@ -74,7 +74,8 @@ fn the_doctor_sees_who_may_place_functions_beside_ours() {
     assert!(db.rows(wrong).is_empty());
     db.exec(
         "CREATE ROLE stranger; GRANT CREATE ON SCHEMA raw TO PUBLIC, stranger; SET ROLE stranger;
-         CREATE FUNCTION raw.qb_backfill(text, text, text) RETURNS bigint RETURN 1; RESET ROLE",
+         CREATE FUNCTION raw.qb_backfill(text, text, text) RETURNS bigint RETURN 1; RESET ROLE;
+         CREATE ROLE landlord; ALTER SCHEMA raw OWNER TO landlord",
     );
     let found = db.rows(wrong);
     let mut results: Vec<_> = found.iter().map(|row| row[0].as_str()).collect();
@@ -84,6 +85,7 @@ fn the_doctor_sees_who_may_place_functions_beside_ours() {
         [
             "PUBLIC may create objects in schema raw",
             "function raw.qb_backfill(text,text,text) belongs to stranger, who is no superuser",
+            "schema raw belongs to landlord, who is no superuser",
             "stranger may create objects in schema raw",
         ]
     );
