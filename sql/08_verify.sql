@@ -172,6 +172,42 @@ BEGIN
   what_to_do := CASE WHEN NOT ok THEN 'Raise max_worker_processes; it takes a restart.' END;
   RETURN NEXT;
 
+  -- Before there are secrets to lose. As CREATE EXTENSION asks: a function beside ours, with other types of arguments, could be
+  -- the one that a call finds.
+  subject := 'rights';
+  ok := false;
+  FOR result, what_to_do IN
+    SELECT DISTINCT format('%s may create objects in schema raw', g.name), format('REVOKE CREATE ON SCHEMA raw FROM %s CASCADE;', g.name)
+      FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+     CROSS JOIN LATERAL (SELECT coalesce(quote_ident(r.rolname), 'PUBLIC') AS name) g
+     WHERE n.nspname = 'raw' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND r.rolsuper IS NOT TRUE
+     UNION ALL
+    SELECT format('schema raw belongs to %I, who is no superuser', r.rolname),
+           format('ALTER SCHEMA raw OWNER TO %s; when you have read what is in it.',
+                  (SELECT quote_ident(s.rolname) FROM pg_roles s WHERE s.rolsuper ORDER BY s.oid LIMIT 1))
+      FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'raw' AND NOT r.rolsuper
+     UNION ALL
+    SELECT format('function %s belongs to %I, who is no superuser', p.oid::regprocedure, r.rolname),
+           format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', p.oid::regprocedure)
+      FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+     WHERE p.pronamespace = 'raw'::regnamespace AND NOT r.rolsuper
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+     ORDER BY 1
+  LOOP
+    RETURN NEXT;
+  END LOOP;
+
+  -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
+  SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
+   WHERE p.schemaname = 'raw' AND p.tablename = 'qb_config';
+  IF result IS NOT NULL THEN
+    subject := 'publication';
+    ok := false;
+    result := format('%s carries the secrets of qb_config', result);
+    what_to_do := 'Drop it, and name the tables: CREATE PUBLICATION ... FOR TABLE raw.qb_invoices, ...';
+    RETURN NEXT;
+  END IF;
+
   IF known.connection IS NULL THEN
     subject := 'connection';
     ok := false;
@@ -248,40 +284,6 @@ BEGIN
     ok := false;
     result := format('job "%s" was missed: the server was down', missed);
     what_to_do := format('Call raw.qb_backfill if it is still wanted, and SELECT cron.unschedule(%L);', missed);
-    RETURN NEXT;
-  END IF;
-
-  -- As CREATE EXTENSION asks: a function beside ours, with other types of arguments, could be the one that a call finds.
-  subject := 'rights';
-  ok := false;
-  FOR result, what_to_do IN
-    SELECT DISTINCT format('%s may create objects in schema raw', g.name), format('REVOKE CREATE ON SCHEMA raw FROM %s CASCADE;', g.name)
-      FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-     CROSS JOIN LATERAL (SELECT coalesce(quote_ident(r.rolname), 'PUBLIC') AS name) g
-     WHERE n.nspname = 'raw' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND r.rolsuper IS NOT TRUE
-     UNION ALL
-    SELECT format('schema raw belongs to %I, who is no superuser', r.rolname),
-           format('ALTER SCHEMA raw OWNER TO %I; when you have read what is in it.', pg_get_userbyid(10))  -- the one who always is
-      FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'raw' AND NOT r.rolsuper
-     UNION ALL
-    SELECT format('function %s belongs to %I, who is no superuser', p.oid::regprocedure, r.rolname),
-           format('DROP ROUTINE %s; or, when you have read it, ALTER ROUTINE %1$s SET SCHEMA another one.', p.oid::regprocedure)
-      FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
-     WHERE p.pronamespace = 'raw'::regnamespace AND NOT r.rolsuper
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-     ORDER BY 1
-  LOOP
-    RETURN NEXT;
-  END LOOP;
-
-  -- FOR ALL TABLES has no exceptions, and a subscriber would get the secrets.
-  SELECT string_agg(quote_ident(p.pubname), ', ') INTO result FROM pg_publication_tables p
-   WHERE p.schemaname = 'raw' AND p.tablename = 'qb_config';
-  IF result IS NOT NULL THEN
-    subject := 'publication';
-    ok := false;
-    result := format('%s carries the secrets of qb_config', result);
-    what_to_do := 'Drop it, and name the tables: CREATE PUBLICATION ... FOR TABLE raw.qb_invoices, ...';
     RETURN NEXT;
   END IF;
 

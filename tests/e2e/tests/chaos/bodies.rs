@@ -107,7 +107,8 @@ impl Lane {
             if !["queued", "running"].contains(&seen[0].as_str()) {
                 break seen[0].clone();
             }
-            assert!(began.elapsed() < seconds(30), "{}: it does not end", case.name);
+            // The page of the greatest depths takes seconds alone, and a minute on a slow machine that is busy.
+            assert!(began.elapsed() < seconds(300), "{}: it does not end", case.name);
             std::thread::sleep(std::time::Duration::from_millis(5));
         };
         if case.limit.is_some() {

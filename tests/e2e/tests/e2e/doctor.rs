@@ -95,3 +95,14 @@ fn the_doctor_sees_who_may_place_functions_beside_ours() {
     assert!(db.rows(wrong).is_empty());
     assert_eq!(db.value("SELECT to_regprocedure('raw.qb_backfill(text, text, text)')"), "");
 }
+
+#[test]
+fn the_doctor_looks_at_the_house_before_secrets_are_in_it() {
+    let db = Database::new();
+    db.exec("DELETE FROM raw.qb_config");
+    let wrong =
+        || db.rows("SELECT subject FROM raw.qb_check() WHERE NOT ok AND subject <> 'worker slots'").concat();
+    assert_eq!(wrong(), ["connection"]);
+    db.exec("CREATE PUBLICATION everything FOR ALL TABLES; GRANT CREATE ON SCHEMA raw TO PUBLIC");
+    assert_eq!(wrong(), ["rights", "publication", "connection"]);
+}
