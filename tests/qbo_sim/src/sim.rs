@@ -81,6 +81,13 @@ impl Sim {
         self.server.lock().log.clone()
     }
 
+    /// Those after the first `seen`, but for what was abandoned: its client was gone already when it was read.
+    pub fn requests_after(&self, seen: u64) -> Vec<Request> {
+        let mut later = self.requests();
+        later.retain(|request| request.n > seen && !request.abandoned);
+        later
+    }
+
     /// Forgets the requests; their numbers go on.
     pub fn clear_log(&self) {
         self.server.lock().log.clear();

@@ -33,6 +33,7 @@ fn who_left_before_a_request_was_taken_in_is_known_to_have_left() {
     socket.read_to_end(&mut Vec::new()).unwrap();
     let abandoned: Vec<bool> = client.requests().iter().map(|request| request.abandoned).collect();
     assert_eq!(abandoned, [false, true]);
+    assert_eq!((client.requests_after(0).len(), client.requests_after(1).len()), (1, 0));
 }
 
 #[test]
