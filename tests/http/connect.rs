@@ -294,7 +294,7 @@ fn a_network_that_goes_away_ends_with_the_time_of_the_request() {
 #[test]
 fn nobody_listens_on_either_address_of_this_machine() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (lost, _) = lose(&format!("http://localhost:{port}"));
+    let lost = ask(&format!("http://localhost:{port}"), &settings()).expect_err("an answer came");
     assert_eq!(lost.kind, LostKind::Connect, "{}", lost.message);
     assert!(lost.message.contains("refused"), "{}", lost.message);
 }

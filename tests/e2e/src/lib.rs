@@ -13,7 +13,7 @@ mod watch;
 pub use broken::Times;
 pub use database::{Database, RANGE, Refused, browse, refused, rows};
 pub use limits::{Disk, Limit};
-pub use points::{is_alive, lacks, library, points, signal};
+pub use points::{is_alive, is_reaped, lacks, library, points, signal};
 pub use server::{Server, as_server, program};
 pub use watch::Watch;
 

@@ -87,6 +87,12 @@ pub fn is_alive(pid: i32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
+/// Whether the postmaster has seen that a process is gone: it has not while there is a zombie. After a crash it takes no
+/// connections from then on, until it has begun anew.
+pub fn is_reaped(pid: i32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// Names of all points, as the source has them.
 pub fn points() -> Vec<String> {
     fn walk(dir: &Path, found: &mut Vec<String>) {

@@ -61,7 +61,7 @@ fn company(qbo: &str) -> Database<'static> {
 
 fn run(watch: &mut Watch, entity: &str) -> (i64, String) {
     let run = watch.number(&format!("SELECT raw.qb_backfill('{entity}', {RANGE}, {CALL})"));
-    (run, watch.ended(run, seconds(30)))
+    (run, watch.ended(run, seconds(120)))
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_worker_keeps_nothing_of_the_runs_it_has_done() {
     );
     watch.session().batch_execute(&calls).unwrap();
     let pid = db.worker();
-    wait_until("all runs end", seconds(60 + runs() as u64 / 10), || {
+    wait_until("all runs end", seconds(60 + runs() as u64 / 3), || {
         let done = watch.number("SELECT count(*) FROM raw.qb_run WHERE status = 'success'");
         samples.extend(sample(pid, db.server.data()).map(|sample| (done, sample)));
         done == runs()

@@ -1,7 +1,7 @@
 //! A server of one's own where somebody is held at a point and struck there, and what has to come of it.
 
 use crate::truth::{World, check};
-use qbo_e2e::{Database, RANGE, Server, Watch, is_alive, seconds, signal, wait_until};
+use qbo_e2e::{Database, RANGE, Server, Watch, is_alive, is_reaped, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, TokenMode, When};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -128,9 +128,7 @@ impl<'a> Scene<'a> {
         match strike {
             Strike::KillWorker => {
                 signal(pid, libc::SIGKILL);
-                // The postmaster has seen it when it is no zombie any more, and takes no connections from then on.
-                let process = std::path::PathBuf::from(format!("/proc/{pid}"));
-                wait_until(&format!("{}: it is gone", self.name), seconds(20), || !process.exists());
+                wait_until(&format!("{}: it is gone", self.name), seconds(20), || is_reaped(pid));
                 server.disarm();
             }
             Strike::KillPostmaster => {

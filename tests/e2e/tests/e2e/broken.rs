@@ -1,7 +1,7 @@
 //! A disk that breaks under the data directory: reads, writes and syncs fail with EIO. What PostgreSQL can go on after fails
 //! one window; after what it cannot it begins anew. Nothing is half stored, and the run goes on when the disk is well.
 
-use crate::disk::goes_on;
+use crate::disk::{ANEW, goes_on};
 use crate::hazards::{nearly_done, nothing_half_stored};
 use crate::launcher::{hold_back, let_go};
 use qbo_e2e::{Database, RANGE, Server, Times, seconds, wait_until};
@@ -99,8 +99,7 @@ fn after_a_sync_that_fails_the_server_begins_anew_and_the_run_goes_on() {
             db.sim.release();
             !server.is_broken()
         });
-        let anew = "all server processes terminated; reinitializing";
-        wait_until("the server begins anew", seconds(20), || db.log().contains(anew));
+        wait_until("the server begins anew", seconds(20), || db.log().contains(ANEW));
         server.wait_ready();
         assert!(
             db.log().contains("PANIC:  could not f") && db.log().contains("Input/output error"),

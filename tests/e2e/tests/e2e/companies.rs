@@ -140,20 +140,14 @@ fn one_company_that_stalls_does_not_hold_up_another() {
 #[test]
 fn twenty_companies_share_two_workers_fairly() {
     let server = Server::private("");
-    let db = Database::on(&server, Options { counts: vec![("Item".to_owned(), 5)], ..Options::default() });
+    let small = || Options {
+        counts: vec![("Item".to_owned(), 5)],
+        latency: Duration::from_millis(20),
+        ..Options::default()
+    };
+    let db = Database::on(&server, small());
     let others: Vec<Sim> = (1..20)
-        .map(|seed| {
-            let counts = vec![("Item".to_owned(), 5)];
-            let realm = format!("9130{seed:015}");
-            Sim::start(Options {
-                seed,
-                realm,
-                counts,
-                latency: Duration::from_millis(20),
-                ..Options::default()
-            })
-            .unwrap()
-        })
+        .map(|seed| Sim::start(Options { seed, realm: format!("9130{seed:015}"), ..small() }).unwrap())
         .collect();
     for (number, sim) in others.iter().enumerate() {
         db.connect_another(sim, &format!("company{number:02}"));

@@ -203,6 +203,7 @@ fn under_the_write_ahead_log_the_server_ends_and_the_run_goes_on() {
     let more = "SELECT pg_logical_emit_message(false, 'more', repeat('x', 1000000))";
     wait_until("the log is full", seconds(20), || client.batch_execute(more).is_err());
     disk.free();
+    wait_until("the server begins anew", seconds(30), || server.log().contains(ANEW));
     comes_back(&server, &db.name);
     assert!(server.log().contains("PANIC:"), "{}", server.log());
     assert_eq!(db.of_run(run, "status"), "running");
@@ -211,6 +212,9 @@ fn under_the_write_ahead_log_the_server_ends_and_the_run_goes_on() {
     db.sim.set_latency(Duration::ZERO);
     goes_on(&db, run);
 }
+
+/// What the server says when all its processes are gone after a crash.
+pub const ANEW: &str = "all server processes terminated; reinitializing";
 
 /// A server whose log was full, once there is room. Its recovery may have failed for want of room too: then it ends and is
 /// to be started, or (seen with 18.6) stays up without recovering any more, as a DBA has to notice.

@@ -101,7 +101,8 @@ fn deafen(receiver: i32, waits: impl Fn() -> bool) -> AtLast<impl FnMut()> {
 #[test]
 fn what_was_reported_before_a_failover_is_there_where_commits_wait_for_the_standby() {
     for waits in [Waits::Standby, Waits::StandbyForTokens, Waits::Nobody].repeat(rounds()) {
-        let primary = Server::private("");
+        // It is killed and never comes back: what its processes share has to go with its directory.
+        let primary = Server::private("dynamic_shared_memory_type = mmap");
         // A refresh token is good once. One that was spent and whose successor was lost would end the run.
         let tokens = if waits == Waits::Nobody { TokenMode::Lazy } else { TokenMode::Strict };
         let db = Database::on(&primary, Options { tokens, ..slow() });

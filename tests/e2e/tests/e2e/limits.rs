@@ -4,7 +4,7 @@
 use crate::disk::goes_on;
 use crate::hazards::nothing_half_stored;
 use crate::launcher::{hold_back, let_go};
-use qbo_e2e::{Database, Limit, RANGE, Server, is_alive, rows, seconds, signal, wait_until};
+use qbo_e2e::{Database, Limit, RANGE, Server, is_alive, is_reaped, rows, seconds, signal, wait_until};
 use qbo_sim::{Fault, Options, When};
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ fn no_memory_ends_a_window_or_the_worker_and_nothing_is_half_stored() {
     let pages: u64 = status.split_whitespace().nth(5).unwrap().parse().unwrap();
     let limit = Limit::new(worker, "data", pages * 4096 + (1 << 20));
     db.sim.release();
-    wait_until("the worker is gone", seconds(30), || !is_alive(worker));
+    wait_until("the worker is gone", seconds(30), || is_reaped(worker));
     drop(limit);
     server.wait_ready();
     nothing_half_stored(&db, "no memory");

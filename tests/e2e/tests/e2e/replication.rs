@@ -127,10 +127,11 @@ fn pg_upgrade_takes_everything_along_and_wakes_nobody() {
     let mut client = new.connect(&db.name, "postgres").unwrap();
     let mut value = |text: &str| rows(&mut client, text).unwrap().concat().concat();
     assert_eq!(value("SELECT refresh_token FROM raw.qb_config"), kept);
-    let status = format!("SELECT status FROM raw.qb_run WHERE run_id = {run}");
-    wait_until("the launcher takes the run up", seconds(20), || value(&status) == "success");
+    let of_run = |column: &str| format!("SELECT {column} FROM raw.qb_run WHERE run_id = {run}");
+    wait_until("the launcher takes the run up", seconds(20), || value(&of_run("attempt")) == "2");
+    wait_until("it ends", seconds(60), || value(&of_run("status")) == "success");
     assert_eq!(value("SELECT count(*) FROM raw.qb_invoices"), db.sim.count("Invoice").to_string());
-    assert_eq!(value(&format!("SELECT attempt FROM raw.qb_run WHERE run_id = {run}")), "2");
+    assert_eq!(value(&of_run("attempt")), "2");
 }
 
 /// All files of a directory and of those in it.

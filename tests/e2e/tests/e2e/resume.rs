@@ -9,11 +9,10 @@ fn company() -> Database<'static> {
 }
 
 /// Starts of the windows that were asked for since `seen` requests, counts left out; sorted, each once.
-fn asked_since(db: &Database, seen: usize) -> Vec<String> {
-    let requests = db.sim.requests();
+fn asked_since(db: &Database, seen: u64) -> Vec<String> {
+    let requests = db.sim.requests_after(seen);
     let mut starts: Vec<String> = requests
         .iter()
-        .skip(seen)
         .filter(|request| request.statement.starts_with("SELECT *"))
         .map(|request| request.statement.split(">= '").nth(1).unwrap()[..10].to_owned())
         .collect();
@@ -71,7 +70,7 @@ fn five_of_52_windows_that_fail_in_three_ways_are_mended_by_one_call() {
     );
 
     db.sim.clear_faults();
-    let seen_requests = db.sim.requests().len();
+    let seen_requests = db.sim.request_count();
     let retry = db.number("SELECT raw.qb_retry_failed('invoices')");
     assert_eq!(db.ended(retry), "success");
     assert_eq!(asked_since(&db, seen_requests), bad.map(|(day, _)| day), "these windows and no others");
@@ -130,7 +129,7 @@ fn resume_goes_on_with_what_is_left_and_repeats_nothing() {
     assert_eq!(db.ended(run), "partial");
     assert_eq!(db.of_run(run, "attempt"), "2");
     db.sim.clear_faults();
-    let seen = db.sim.requests().len();
+    let seen = db.sim.request_count();
     let (mut client, heard) = db.listening();
     client.batch_execute(&format!("CALL raw.qb_wait(raw.qb_resume({run}))")).unwrap();
     assert_eq!(heard.lock().unwrap()[0], format!("NOTICE: run {run} goes on: 1 of 14 windows are left"));

@@ -41,7 +41,7 @@ struct Live {
 
 impl Live {
     fn follow(&mut self, db: &Database, run: i64) {
-        wait_until("it ends", seconds(60), || {
+        wait_until("it ends", seconds(300), || {
             self.activity += &db.value(
                 "SELECT string_agg(a::text, ' ') FROM pg_stat_activity a WHERE backend_type = 'qbo_raw worker'",
             );

@@ -1,6 +1,7 @@
 //! Sessions that ask at the same time, in transactions of every kind: the same twice, ranges that overlap, what is prepared,
 //! rolled back in part, deadlocked.
 
+use crate::launcher::{hold_back, let_go};
 use postgres::Client;
 use qbo_e2e::{Database, RANGE, Server, rows, seconds, wait_until};
 use qbo_sim::{Fault, Options, When};
@@ -191,6 +192,7 @@ fn autovacuum_hears_of_the_rows_while_the_run_goes_on() {
         "autovacuum_naptime = 1s\nautovacuum_analyze_threshold = 10\nautovacuum_analyze_scale_factor = 0",
     );
     let db = Database::on(&server, Options { latency: Duration::from_millis(400), ..Options::default() });
+    hold_back(&db);
     let run = db.number(&format!("SELECT raw.qb_backfill('invoices', {RANGE}, 1)"));
     let count = |what: &str| {
         db.rows(&format!("SELECT {what} FROM pg_stat_user_tables WHERE relname = 'qb_invoices'"))
@@ -198,8 +200,9 @@ fn autovacuum_hears_of_the_rows_while_the_run_goes_on() {
             .concat()
     };
     let some = |what: &str| count(what).parse::<i64>().is_ok_and(|n| n > 0);
-    wait_until("rows are counted", seconds(9), || some("n_tup_ins"));
-    assert_eq!(db.of_run(run, "status"), "running", "it was over before it was counted");
-    wait_until("autovacuum came", seconds(20), || some("autoanalyze_count"));
+    wait_until("rows are counted", seconds(30), || some("n_tup_ins"));
+    wait_until("autovacuum came", seconds(30), || some("autoanalyze_count"));
+    assert_eq!(db.of_run(run, "status"), "running", "it was over before");
+    let_go(&db);
     assert_eq!(db.ended(run), "success");
 }
