@@ -56,10 +56,11 @@ fn a_run_counts_its_range_at_the_end() {
     );
     assert_eq!(verdicts(&db), [["07-01", "1", "0", "missing"], ["07-08", "0", "1", "changed since"]]);
     // Both warnings, the worker's and that of the wait, name the call that mends it.
-    let (log, ours) = (db.log(), format!(" {} HINT:  ", db.name));
+    let (log, ours) = (db.log(), [format!(" [{}] ", db.of_run(run, "worker_pid")), format!(" {} ", db.name)]);
     let hints: Vec<&str> = log
         .lines()
-        .filter_map(|line| line.split_once(&ours)?.1.split_once(" fetches it again"))
+        .filter(|line| ours.iter().any(|whose| line.contains(whose)))
+        .filter_map(|line| line.split_once("HINT:  ")?.1.split_once(" fetches it again"))
         .map(|(call, _)| call)
         .collect();
     assert_eq!(hints.len(), 2, "{hints:?}");
